@@ -1,0 +1,290 @@
+//! What a good call costs, in instructions, clock reads and allocations above the bare service.
+//!
+//! ```sh
+//! cargo bench --all-features --bench cost           # the table; needs valgrind
+//! cargo bench --all-features --bench cost -- retry  # cases whose name contains this
+//! ```
+//!
+//! The program runs itself under callgrind, each case with few and with many calls, and takes the
+//! difference: that is exact and repeatable, whatever else the machine does. The inner service
+//! answers at once, or (`pending once`) is pending the first time it is polled, as anything that
+//! waits for a socket is.
+
+use std::collections::HashMap;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::future::{Future, poll_fn};
+use std::hint::black_box;
+use std::process::Command;
+use std::task::Poll;
+use tower::retry::backoff::{Backoff as _, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::retry::budget::{Budget as _, TpsBudget};
+use tower::{Service, ServiceBuilder};
+use tower_failover::fallback::FallbackLayer;
+use tower_failover::retry::RetryLayer;
+
+/// The cases, and the most instructions above bare that they may cost.
+const CASES: [(&str, Option<f64>); 8] = [
+    ("tower retry", None),
+    ("tower retry, budget", None),
+    ("retry", Some(80.0)),
+    ("fallback to a value", Some(30.0)),
+    ("fallback to a service", None),
+    ("fallback + retry", None),
+    ("http: retry", None),
+    ("http: retry + retry", None),
+];
+
+const FEW: u64 = 1_000;
+const MANY: u64 = 11_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Fail;
+
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fail")
+    }
+}
+
+impl std::error::Error for Fail {}
+
+async fn answer<T>(request: T, pending: bool) -> Result<T, Fail> {
+    let mut waited = !pending;
+    poll_fn(|cx| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    Ok(request)
+}
+
+trait Inner<T>:
+    Service<T, Response = T, Error = Fail, Future: Future<Output = Result<T, Fail>>> + Clone
+{
+}
+
+impl<T, S> Inner<T> for S where
+    S: Service<T, Response = T, Error = Fail, Future: Future<Output = Result<T, Fail>>> + Clone
+{
+}
+
+fn inner<T>(pending: bool) -> impl Inner<T> {
+    tower::service_fn(move |request| answer(request, pending))
+}
+
+#[inline(never)]
+async fn drive<S, T>(mut service: S, calls: u64, request: impl Fn(u64) -> T)
+where
+    S: Service<T, Error: fmt::Debug>,
+{
+    for call in 0..calls {
+        poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+        black_box(service.call(black_box(request(call))).await.unwrap());
+    }
+}
+
+/// tower's retry needs a policy that is written by hand; this is the one of its documentation.
+#[derive(Clone)]
+struct TowerPolicy {
+    left: usize,
+    backoff: Option<(ExponentialBackoff, std::sync::Arc<TpsBudget>)>,
+}
+
+impl TowerPolicy {
+    fn new(budget: bool) -> Self {
+        let ms = std::time::Duration::from_millis;
+        let rng = tower::util::rng::HasherRng::default();
+        let mut backoff = ExponentialBackoffMaker::new(ms(100), ms(5_000), 0.5, rng).unwrap();
+        let paid = budget.then(|| (backoff.make_backoff(), std::sync::Arc::default()));
+        Self { left: 2, backoff: paid }
+    }
+}
+
+impl tower::retry::Policy<u64, u64, Fail> for TowerPolicy {
+    type Future = std::future::Ready<()>;
+
+    fn retry(&mut self, _: &mut u64, result: &mut Result<u64, Fail>) -> Option<Self::Future> {
+        match (&mut self.backoff, result) {
+            (Some((_, budget)), Ok(_)) => {
+                budget.deposit();
+                None
+            }
+            (Some((backoff, budget)), Err(_)) if self.left > 0 && budget.withdraw() => {
+                self.left -= 1;
+                black_box(backoff.next_backoff());
+                Some(std::future::ready(()))
+            }
+            (None, Err(_)) if self.left > 0 => {
+                self.left -= 1;
+                Some(std::future::ready(()))
+            }
+            _ => None,
+        }
+    }
+
+    fn clone_request(&mut self, request: &u64) -> Option<u64> {
+        Some(*request)
+    }
+}
+
+fn http_request() -> http::Request<http_body_util::Empty<bytes::Bytes>> {
+    http::Request::builder()
+        .uri("http://127.0.0.1/")
+        .header("accept", "*/*")
+        .header("user-agent", "cost")
+        .body(http_body_util::Empty::new())
+        .unwrap()
+}
+
+/// Answers with the request's body, so that no request is turned into an answer at a cost of its own.
+fn http_inner<B>(
+    pending: bool,
+) -> impl Service<
+    http::Request<B>,
+    Response = http::Response<B>,
+    Error = Fail,
+    Future: Future<Output = Result<http::Response<B>, Fail>>,
+> + Clone {
+    tower::service_fn(move |request: http::Request<B>| {
+        let body = request.into_body();
+        async move { answer(http::Response::new(body), pending).await }
+    })
+}
+
+async fn run(case: &str, pending: bool, calls: u64) {
+    let plain = |call| call;
+    let http = |_| http_request();
+    let retry = RetryLayer::plain().seed(1);
+    let to_service = FallbackLayer::plain().service(inner::<u64>(false));
+    let builder = ServiceBuilder::new();
+    match case {
+        "bare" => drive(inner(pending), calls, plain).await,
+        "http: bare" => drive(http_inner(pending), calls, http).await,
+        "tower retry" => {
+            let service = tower::retry::Retry::new(TowerPolicy::new(false), inner(pending));
+            drive(service, calls, plain).await;
+        }
+        "tower retry, budget" => {
+            let service = tower::retry::Retry::new(TowerPolicy::new(true), inner(pending));
+            drive(service, calls, plain).await;
+        }
+        "retry" => drive(builder.layer(retry).service(inner(pending)), calls, plain).await,
+        "fallback to a value" => {
+            let value = FallbackLayer::plain().value(|_| 0_u64);
+            drive(builder.layer(value).service(inner(pending)), calls, plain).await;
+        }
+        "fallback to a service" => {
+            drive(builder.layer(to_service).service(inner(pending)), calls, plain).await;
+        }
+        "fallback + retry" => {
+            let service = builder.layer(to_service).layer(retry).service(inner(pending));
+            drive(service, calls, plain).await;
+        }
+        "http: retry" => {
+            let service = builder.layer(RetryLayer::http()).service(http_inner(pending));
+            drive(service, calls, http).await;
+        }
+        "http: retry + retry" => {
+            let layer = RetryLayer::http();
+            let service = builder.layer(layer.clone()).layer(layer).service(http_inner(pending));
+            drive(service, calls, http).await;
+        }
+        other => panic!("no such case: {other}"),
+    }
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future);
+}
+
+/// Instructions and clock reads of one run.
+fn callgrind(case: &str, pending: bool, calls: u64) -> (f64, f64) {
+    let file = env::temp_dir().join(format!("cost-{}.callgrind", std::process::id()));
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--dump-line=no"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(env::current_exe().unwrap())
+        .args(["run", case, &pending.to_string(), &calls.to_string()])
+        .output()
+        .expect("valgrind is installed");
+    let log = String::from_utf8_lossy(&output.stderr);
+    let (_, total) = log.split_once("Collected : ").unwrap_or_else(|| panic!("{log}"));
+    let total = total.lines().next().unwrap().trim().parse().unwrap();
+    let clocks = clock_reads(&fs::read_to_string(&file).unwrap());
+    fs::remove_file(file).unwrap();
+    (total, clocks)
+}
+
+/// Adds up the calls of `clock_gettime` in callgrind's output, where names are given once and then
+/// go by number.
+fn clock_reads(profile: &str) -> f64 {
+    let mut names = HashMap::new();
+    let (mut reads, mut of_clock) = (0.0, false);
+    for line in profile.lines() {
+        if let Some(function) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
+            let (number, name) = function.split_once(' ').unwrap_or((function, ""));
+            let name = names.entry(number).or_insert(name);
+            of_clock = line.starts_with("cfn=") && name.contains("clock_gettime");
+        } else if let Some(calls) = line.strip_prefix("calls=").filter(|_| of_clock) {
+            reads += calls.split(' ').next().unwrap().parse::<f64>().unwrap();
+            of_clock = false;
+        }
+    }
+    reads
+}
+
+/// Instructions and clock reads of one call.
+fn per_call(case: &str, pending: bool) -> (f64, f64) {
+    let (few, many) = (callgrind(case, pending, FEW), callgrind(case, pending, MANY));
+    let calls = (MANY - FEW) as f64;
+    ((many.0 - few.0) / calls, (many.1 - few.1) / calls)
+}
+
+fn allocations(case: &str, pending: bool) -> f64 {
+    let count = |calls| {
+        allocation_counter::measure(|| block_on(run(case, pending, calls))).count_total as f64
+    };
+    (count(MANY) - count(FEW)) / (MANY - FEW) as f64
+}
+
+fn table(wanted: &str) {
+    let rows: Vec<_> = CASES.iter().filter(|(case, _)| case.contains(wanted)).collect();
+    let mut over = false;
+    for pending in [false, true] {
+        println!("\nabove the bare service, {}:\n", if pending { "pending once" } else { "ready" });
+        println!("| {:<24} | instructions | limit | clock reads | allocations |", "");
+        println!("|{:-<26}|-------------:|------:|------------:|------------:|", "");
+        for (case, limit) in &rows {
+            let bare = if case.starts_with("http") { "http: bare" } else { "bare" };
+            let (instructions, clocks) = per_call(case, pending);
+            let (own, own_clocks) = per_call(bare, pending);
+            let instructions = instructions - own;
+            let limit = limit.map(|limit| if pending { limit + 40.0 } else { limit });
+            over |= limit.is_some_and(|limit| instructions > limit);
+            println!(
+                "| {case:<24} | {instructions:>12.1} | {:>5} | {:>11.2} | {:>11.2} |",
+                limit.map_or(String::new(), |limit| limit.to_string()),
+                clocks - own_clocks,
+                allocations(case, pending) - allocations(bare, pending),
+            );
+        }
+    }
+    assert!(!over, "a case costs more than its limit");
+}
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["run", case, pending, calls] => {
+            block_on(run(case, pending.parse().unwrap(), calls.parse().unwrap()));
+        }
+        [wanted] => table(wanted),
+        _ => table(""),
+    }
+}

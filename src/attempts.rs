@@ -1,0 +1,183 @@
+//! The record that travels with a request through nested layers.
+
+use crate::budget::Budget;
+use crate::deadline::Deadline;
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the layers of one call know of it together: which attempt this is, how many extra ones there
+/// were, what was tried and what is left to try.
+///
+/// It bounds the attempts of nested layers: a request makes at most 1 + `max_retries` + `max_hedges`
+/// of them, since each layer compares the record's count of its own kind with its own limit.
+///
+/// # How it travels
+///
+/// In the extensions of HTTP and gRPC requests, and through a [`Slot`](crate::replay::Slot) in others.
+/// A layer makes one only if a service inside it reads one, and a service that reads it takes it out
+/// of the request. So no record gets to the client or to a handler, from where it could leak into
+/// calls that are not part of this one. A service says that it reads records by calling
+/// [`announce_reader`](Self::announce_reader) in `poll_ready`; all layers of this crate do. Services
+/// between them that do not pass `poll_ready` on, such as tower's `Buffer`, hide the reader, and the
+/// layers on both sides count for themselves.
+///
+/// # Clones
+///
+/// Clones share the counts.
+///
+/// # Example: a balancer of your own
+///
+/// ```
+/// # #[cfg(feature = "http")]
+/// # fn example(mut request: http::Request<()>) {
+/// use tower_failover::Attempts;
+///
+/// // in `poll_ready`
+/// Attempts::announce_reader();
+///
+/// // in `call`
+/// if let Some(attempts) = request.extensions_mut().remove::<Attempts>() {
+///     let (this_set, chosen) = (7, 1);
+///     attempts.mark_tried(this_set, chosen);
+///     attempts.set_untried_left((0..3).any(|endpoint| !attempts.was_tried(this_set, endpoint)));
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Attempts {
+    shared: Arc<Shared>,
+    number: u32,
+    hedge: bool,
+}
+
+struct Shared {
+    started: AtomicU32,
+    retries: AtomicU32,
+    deadline: Option<Deadline>,
+    untried_left: AtomicBool,
+    tried: Mutex<Vec<(u64, u64)>>,
+    /// The budgets that this request paid into, by their id. More than four see no request.
+    paid: [AtomicUsize; 4],
+}
+
+thread_local!(static READER_INSIDE: Cell<bool> = const { Cell::new(false) });
+
+impl Attempts {
+    /// Opens the record of a call; its first attempt has number 1.
+    pub(crate) fn new(deadline: Option<Deadline>) -> Self {
+        let shared = Shared {
+            started: AtomicU32::new(1),
+            retries: AtomicU32::new(0),
+            deadline,
+            untried_left: AtomicBool::new(false),
+            tried: Mutex::default(),
+            paid: Default::default(),
+        };
+        Self { shared: Arc::new(shared), number: 1, hedge: false }
+    }
+
+    /// Counts a retry that will be made.
+    pub(crate) fn count_retry(&self) {
+        self.shared.retries.fetch_add(1, SeqCst);
+    }
+
+    /// The record for the attempt after all that were started.
+    pub(crate) fn next(&self) -> Self {
+        let number = self.shared.started.fetch_add(1, SeqCst).saturating_add(1);
+        Self { shared: self.shared.clone(), number, hedge: self.hedge }
+    }
+
+    /// Returns the number of this attempt among all of the request; the first is 1.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Tells whether this attempt is a hedge, sent beside another one.
+    #[must_use]
+    pub const fn is_hedge(&self) -> bool {
+        self.hedge
+    }
+
+    /// Returns how many attempts were started so far, this one included.
+    #[must_use]
+    pub fn started(&self) -> u32 {
+        self.shared.started.load(SeqCst)
+    }
+
+    /// Returns how many of them were retries.
+    #[must_use]
+    pub fn retries(&self) -> u32 {
+        self.shared.retries.load(SeqCst)
+    }
+
+    /// Returns by when the request must be answered, if that is known.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.shared.deadline
+    }
+
+    /// Notes that an attempt went to this endpoint of this set.
+    pub fn mark_tried(&self, set: u64, endpoint: u64) {
+        self.tried().push((set, endpoint));
+    }
+
+    /// Tells whether an attempt went to this endpoint of this set.
+    #[must_use]
+    pub fn was_tried(&self, set: u64, endpoint: u64) -> bool {
+        self.tried().contains(&(set, endpoint))
+    }
+
+    /// Says whether another attempt would find an endpoint that is available and was not tried: a
+    /// retry then goes there at once. Default: no.
+    pub fn set_untried_left(&self, left: bool) {
+        self.shared.untried_left.store(left, SeqCst);
+    }
+
+    /// Tells whether another attempt would find an endpoint that is available and was not tried.
+    #[must_use]
+    pub fn untried_left(&self) -> bool {
+        self.shared.untried_left.load(SeqCst)
+    }
+
+    /// Says, in the midst of `poll_ready`, that this service takes the record out of its requests.
+    pub fn announce_reader() {
+        // without its thread there is nobody to tell
+        let _ = READER_INSIDE.try_with(|reader| reader.set(true));
+    }
+
+    /// Runs a `poll_ready` and tells whether a service in it announced itself.
+    pub(crate) fn listen_for_reader<T>(poll_ready: impl FnOnce() -> T) -> (T, bool) {
+        let _ = READER_INSIDE.try_with(|reader| reader.set(false));
+        let polled = poll_ready();
+        (polled, READER_INSIDE.try_with(Cell::get).unwrap_or(false))
+    }
+
+    /// Pays into this budget, unless another layer has done so for this request.
+    pub(crate) fn deposit_once(&self, budget: &Budget) {
+        for paid in &self.shared.paid {
+            match paid.compare_exchange(0, budget.id(), SeqCst, SeqCst) {
+                Ok(_) => return budget.deposit(),
+                Err(id) if id == budget.id() => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn tried(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64)>> {
+        self.shared.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts")
+            .field("number", &self.number)
+            .field("hedge", &self.hedge)
+            .field("started", &self.started())
+            .field("retries", &self.retries())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,285 @@
+//! The account that extra attempts are paid from.
+
+use crate::clock::{self, Instant};
+use crate::ratio::Ratio;
+use crate::stripe::Striped;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+/// One extra attempt, in the unit of the account. A deposit is a ratio of it, so that ratios down to
+/// a millionth are counted exactly.
+const ATTEMPT: u64 = 1_000_000;
+
+/// Time is credited in steps of at least this, so that rounding stays below a ten-thousandth.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Bounds the *extra* attempts, so that an outage is not met with a multiple of the load.
+///
+/// Every request deposits a share of an attempt (the ratio); every retry or hedge withdraws a whole
+/// one. Beside that a minimum per second is always there, so that a quiet service can retry as well;
+/// what counts is whichever allows more. At most one second of that is banked: in any span `t` of an
+/// even load the account allows at most `(t + 1 s) × max(ratio × requests per second,
+/// min_per_second)` extra attempts.
+///
+/// Retries deposit nothing, and a withdrawal whose attempt never started goes back. Nothing is paid
+/// for while idle, however long, and a request that goes well reads no clock: it adds to a counter.
+///
+/// # Sharing
+///
+/// Clones share one account: give clones to several layers to bound what they add together. The
+/// setters make a new account. A request deposits once however many layers of one stack share the
+/// account, where its [`Attempts`](crate::Attempts) travel with it: in HTTP and gRPC requests, and
+/// through a [`Slot`](crate::replay::Slot). In [`Plain`](crate::replay::Plain) requests they don't,
+/// and each layer deposits.
+///
+/// # Defaults
+///
+/// | | default | why |
+/// |---|---|---|
+/// | ratio | 20 % | survives one of five endpoints failing, and an outage costs a fifth more |
+/// | min_per_second | 10 | a service with few requests a second can still retry |
+/// | bank | 1 s | bridges the gap between two bursts; more would be a burst of its own |
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::{Budget, Ratio};
+///
+/// let budget = Budget::new().ratio(Ratio::percent::<10>()).min_per_second(3);
+/// assert_eq!(budget.balance(), 3); // a new account has a second's minimum banked
+/// ```
+#[derive(Clone)]
+pub struct Budget(Arc<Account>);
+
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    ratio: Ratio,
+    min_per_second: u32,
+    bank: Duration,
+}
+
+/// Two allowances that rise over time, one by deposits and one by the clock, and the sum of all
+/// withdrawals that rises against the higher of them. A withdrawal so counts against both, and their
+/// maximum is what holds, not their sum. All are in millionths of an attempt.
+///
+/// Each allowance is kept within reach of the withdrawals: at most its bank above them, so that
+/// idleness saves up no burst, and at most as much below, so that a long time in which the other one
+/// paid leaves no debt behind.
+struct Account {
+    terms: Terms,
+    opened: Instant,
+    /// Deposits that are not yet credited.
+    deposits: Striped,
+    withdrawn: AtomicU64,
+    by_ratio: AtomicU64,
+    by_time: AtomicU64,
+    /// Nanoseconds since `opened`, up to which time is credited.
+    credited: AtomicU64,
+    /// When the present span of deposits began, what came in since, and what a bank's worth of the
+    /// span before was.
+    span_began: AtomicU64,
+    span_earned: AtomicU64,
+    span_bank: AtomicU64,
+}
+
+/// The start of the scale: low enough never to be reached from below, see `Account`.
+const ORIGIN: u64 = 1 << 62;
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Budget {
+    /// Opens an account with the defaults above.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::open(Terms {
+            ratio: Ratio::percent::<20>(),
+            min_per_second: 10,
+            bank: Duration::from_secs(1),
+        })
+    }
+
+    /// Sets the share of an extra attempt that each request deposits. Default: 20 %. With zero only
+    /// the minimum is left. Counted to a millionth.
+    #[must_use]
+    pub fn ratio(self, ratio: Ratio) -> Self {
+        Self::open(Terms { ratio, ..self.0.terms })
+    }
+
+    /// Sets the extra attempts per second that are allowed without any deposit. Default: 10. With
+    /// zero there is no minimum.
+    #[must_use]
+    pub fn min_per_second(self, min_per_second: u32) -> Self {
+        Self::open(Terms { min_per_second, ..self.0.terms })
+    }
+
+    /// Sets how much can be saved up, as the time in which it comes in. Default: 1 s. One attempt can
+    /// always be saved up, also where less than one comes in during that time.
+    #[must_use]
+    pub fn bank(self, bank: Duration) -> Self {
+        Self::open(Terms { bank, ..self.0.terms })
+    }
+
+    /// Returns how many extra attempts could be paid for at this moment.
+    #[must_use]
+    pub fn balance(&self) -> u64 {
+        self.0.credit(clock::now());
+        (self.0.limit().saturating_sub(self.0.withdrawn.load(SeqCst))) / ATTEMPT
+    }
+
+    fn open(terms: Terms) -> Self {
+        let minimum = terms.bank_by_time();
+        Self(Arc::new(Account {
+            terms,
+            opened: clock::now(),
+            deposits: Striped::default(),
+            withdrawn: AtomicU64::new(ORIGIN),
+            by_ratio: AtomicU64::new(ORIGIN),
+            by_time: AtomicU64::new(ORIGIN + minimum),
+            credited: AtomicU64::new(0),
+            span_began: AtomicU64::new(0),
+            span_earned: AtomicU64::new(0),
+            span_bank: AtomicU64::new(0),
+        }))
+    }
+
+    /// Pays in for one request.
+    pub(crate) fn deposit(&self) {
+        self.0.deposits.add(self.0.terms.deposit());
+    }
+
+    /// Takes out one extra attempt, which goes back when it is dropped before [`Withdrawal::spend`].
+    pub(crate) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
+        self.0.credit(now);
+        self.0.take().then(|| Withdrawal(Some(self.clone())))
+    }
+
+    /// What tells this account from others, as long as it lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Terms { ratio, min_per_second, bank } = &self.0.terms;
+        f.debug_struct("Budget")
+            .field("ratio", ratio)
+            .field("min_per_second", min_per_second)
+            .field("bank", bank)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An extra attempt that is paid for and has not started.
+#[derive(Debug)]
+pub(crate) struct Withdrawal(Option<Budget>);
+
+impl Withdrawal {
+    /// The attempt starts: nothing goes back.
+    pub(crate) fn spend(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.0 {
+            budget.0.withdrawn.fetch_sub(ATTEMPT, SeqCst);
+        }
+    }
+}
+
+impl Terms {
+    fn deposit(&self) -> u64 {
+        (self.ratio.get() * ATTEMPT as f64).round() as u64
+    }
+
+    fn bank_by_time(&self) -> u64 {
+        if self.min_per_second == 0 { 0 } else { self.worth(self.bank).max(ATTEMPT) }
+    }
+
+    fn bank_by_ratio(&self, earned: u64) -> u64 {
+        if self.deposit() == 0 { 0 } else { bounded(earned.into()).max(ATTEMPT) }
+    }
+
+    /// What the minimum is worth over a span.
+    fn worth(&self, span: Duration) -> u64 {
+        let per_second = u128::from(self.min_per_second) * u128::from(ATTEMPT);
+        bounded(per_second.saturating_mul(span.as_nanos()) / NANOS)
+    }
+}
+
+const NANOS: u128 = 1_000_000_000;
+
+/// Balances stay so small beside `ORIGIN` that no sum of them can overflow.
+fn bounded(amount: u128) -> u64 {
+    amount.min(u128::from(ORIGIN >> 8)) as u64
+}
+
+impl Account {
+    fn limit(&self) -> u64 {
+        self.by_ratio.load(SeqCst).max(self.by_time.load(SeqCst))
+    }
+
+    fn take(&self) -> bool {
+        let limit = self.limit();
+        self.withdrawn
+            .fetch_update(SeqCst, SeqCst, |sum| (sum + ATTEMPT <= limit).then_some(sum + ATTEMPT))
+            .is_ok()
+    }
+
+    /// Credits the time and the deposits that came in since the last look. Each nanosecond and each
+    /// deposit is taken by one caller; another that looks in the meantime may see a little less.
+    fn credit(&self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.opened);
+        let now = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.credit_time(now);
+        self.credit_deposits(now);
+    }
+
+    fn credit_time(&self, now: u64) {
+        let since = self.credited.load(SeqCst);
+        let span = Duration::from_nanos(now.saturating_sub(since));
+        if span < STEP || self.credited.compare_exchange(since, now, SeqCst, SeqCst).is_err() {
+            return;
+        }
+        self.raise(&self.by_time, self.terms.worth(span), self.terms.bank_by_time());
+    }
+
+    fn credit_deposits(&self, now: u64) {
+        let earned = self.deposits.take();
+        let in_span = self.span_earned.fetch_add(earned, SeqCst).saturating_add(earned);
+        let began = self.span_began.load(SeqCst);
+        let span = now.saturating_sub(began);
+        let bank = u64::try_from(self.terms.bank.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // a whole bank's time has passed: what came in during it says how much may be saved up
+        let saved = if span >= bank
+            && self.span_began.compare_exchange(began, now, SeqCst, SeqCst).is_ok()
+        {
+            let share = bounded(u128::from(in_span) * u128::from(bank) / u128::from(span));
+            self.span_bank.store(share, SeqCst);
+            self.span_earned.fetch_sub(in_span, SeqCst);
+            share
+        } else {
+            self.span_bank.load(SeqCst).max(in_span)
+        };
+        self.raise(&self.by_ratio, earned, self.terms.bank_by_ratio(saved));
+    }
+
+    /// Raises an allowance, and keeps it within `bank` of what is withdrawn.
+    fn raise(&self, allowance: &AtomicU64, earned: u64, bank: u64) {
+        let withdrawn = self.withdrawn.load(SeqCst);
+        let earned = bounded(u128::from(earned));
+        let _ = allowance.fetch_update(SeqCst, SeqCst, |allowed| {
+            let raised = (allowed + earned).clamp(withdrawn - bank, withdrawn + bank);
+            (raised != allowed).then_some(raised)
+        });
+    }
+}

@@ -1,0 +1,100 @@
+//! How the built-in classifiers read an error.
+
+use super::Evidence;
+use crate::error::{BoxError, Refusal};
+use crate::hint::Hint;
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+
+/// Sees an error of one concrete type behind a generic one.
+type View = for<'a> fn(&'a (dyn Any + 'static)) -> Option<&'a (dyn Error + 'static)>;
+
+#[cfg(feature = "http")]
+type Predicate = std::sync::Arc<dyn Fn(&(dyn Error + 'static)) -> bool + Send + Sync>;
+
+#[derive(Clone, Default)]
+pub(super) struct ErrorRules {
+    views: Vec<View>,
+    #[cfg(feature = "http")]
+    refused: Option<Predicate>,
+}
+
+impl ErrorRules {
+    pub(super) const fn new() -> Self {
+        Self {
+            views: Vec::new(),
+            #[cfg(feature = "http")]
+            refused: None,
+        }
+    }
+
+    pub(super) fn reads<E: Error + 'static>(&mut self) {
+        self.views.push(|any| any.downcast_ref::<E>().map(|error| error as _));
+    }
+
+    /// The mark of a refusal made on our own side.
+    pub(super) fn refusal<E: 'static>(&self, error: &E) -> Option<Refusal> {
+        self.view(error).and_then(Refusal::find)
+    }
+
+    pub(super) fn evidence<E: 'static>(&self, error: &E) -> Evidence {
+        let refusal = self.refusal(error);
+        Evidence {
+            hint: refusal.and_then(|refusal| refusal.retry_after()).map(Hint::AtLeast),
+            untouched: refusal.is_some(),
+            local: refusal.is_some(),
+        }
+    }
+
+    fn view<'a, E: 'static>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
+        let any: &'a (dyn Any + 'static) = error;
+        if let Some(boxed) = any.downcast_ref::<BoxError>() {
+            return Some(&**boxed);
+        }
+        self.views.iter().find_map(|view| view(any))
+    }
+}
+
+#[cfg(feature = "http")]
+mod wire {
+    use super::{Error, ErrorRules};
+    use crate::error::own_chain;
+    use crate::outcome::Outcome;
+    use std::io;
+
+    impl ErrorRules {
+        pub(in crate::classify) fn refused_if(
+            &mut self,
+            rule: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
+        ) {
+            self.refused = Some(std::sync::Arc::new(rule));
+        }
+
+        /// Judges the error of a call that went over a wire.
+        pub(in crate::classify) fn classify<E: 'static>(&self, error: &E) -> Outcome {
+            let refused = self.refusal(error).is_some()
+                || self.view(error).is_some_and(|error| {
+                    own_chain(error).any(never_taken)
+                        || self.refused.as_ref().is_some_and(|refused| refused(error))
+                });
+            if refused { Outcome::Refused } else { Outcome::Failure }
+        }
+    }
+
+    /// Tells whether the other side cannot have seen the request.
+    fn never_taken(error: &(dyn Error + 'static)) -> bool {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.kind() == io::ErrorKind::ConnectionRefused;
+        }
+        error.downcast_ref::<h2::Error>().is_some_and(|h2| {
+            h2.is_reset() && h2.is_remote() && h2.reason() == Some(h2::Reason::REFUSED_STREAM)
+        })
+    }
+}
+
+impl fmt::Debug for ErrorRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorRules").field("views", &self.views.len()).finish_non_exhaustive()
+    }
+}

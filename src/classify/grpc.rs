@@ -1,0 +1,196 @@
+//! The judgement on a gRPC answer.
+
+use super::{Classify, ErrorRules, Evidence};
+use crate::hint;
+use crate::outcome::Outcome;
+use http::{HeaderMap, Response};
+use std::error::Error;
+
+const GRPC_STATUS: &str = "grpc-status";
+
+/// Judges gRPC answers by their `grpc-status`.
+///
+/// | answer | outcome |
+/// |---|---|
+/// | OK | `Success` |
+/// | UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS, DEADLINE_EXCEEDED | `Failure` |
+/// | RESOURCE_EXHAUSTED | `Throttled` |
+/// | UNIMPLEMENTED | `Unsuitable` |
+/// | other codes | `Neutral` |
+/// | no `grpc-status`, HTTP status 200 | the trailers are still to come: `Success` so far |
+/// | no `grpc-status`, another HTTP status | as the code that the [gRPC specification] gives it |
+/// | refused connection, HTTP/2 `REFUSED_STREAM`, refusal made on our own side | `Refused` |
+/// | other errors | `Failure` |
+///
+/// It reads the head of the answer, where servers put the status of a call that failed before its
+/// first message. `grpc-retry-pushback-ms`, `RetryInfo` and `Retry-After` of a failed call are taken
+/// for a [`Hint`](crate::Hint).
+///
+/// [gRPC specification]: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+///
+/// ```
+/// use http::Response;
+/// use tower_failover::classify::{Classify, GrpcClassifier, GrpcCode};
+/// use tower_failover::{BoxError, Outcome};
+///
+/// let classifier = GrpcClassifier::new().code(GrpcCode::Aborted, Outcome::Failure);
+/// let judge = |answer| classifier.classify(Ok::<&Response<()>, &BoxError>(&answer));
+///
+/// let aborted = Response::builder().header("grpc-status", "10").body(()).unwrap();
+/// assert_eq!(judge(aborted), Outcome::Failure);
+/// let bad_gateway = Response::builder().status(502).body(()).unwrap();
+/// assert_eq!(judge(bad_gateway), Outcome::Failure, "as UNAVAILABLE");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct GrpcClassifier {
+    codes: Vec<(GrpcCode, Outcome)>,
+    errors: ErrorRules,
+}
+
+/// A status code of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the gRPC specification names and explains them")]
+#[non_exhaustive]
+pub enum GrpcCode {
+    Ok = 0,
+    Cancelled = 1,
+    Unknown = 2,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    AlreadyExists = 6,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Aborted = 10,
+    OutOfRange = 11,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    DataLoss = 15,
+    Unauthenticated = 16,
+}
+
+impl GrpcCode {
+    /// Reads a `grpc-status`; anything that is no known code is `Unknown`.
+    fn read(value: &[u8]) -> Self {
+        match value {
+            b"0" => Self::Ok,
+            b"1" => Self::Cancelled,
+            b"3" => Self::InvalidArgument,
+            b"4" => Self::DeadlineExceeded,
+            b"5" => Self::NotFound,
+            b"6" => Self::AlreadyExists,
+            b"7" => Self::PermissionDenied,
+            b"8" => Self::ResourceExhausted,
+            b"9" => Self::FailedPrecondition,
+            b"10" => Self::Aborted,
+            b"11" => Self::OutOfRange,
+            b"12" => Self::Unimplemented,
+            b"13" => Self::Internal,
+            b"14" => Self::Unavailable,
+            b"15" => Self::DataLoss,
+            b"16" => Self::Unauthenticated,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The code of an answer without a `grpc-status`; none where the trailers may bring it.
+    fn of_http(status: u16) -> Option<Self> {
+        match status {
+            200 => None,
+            400 => Some(Self::Internal),
+            401 => Some(Self::Unauthenticated),
+            403 => Some(Self::PermissionDenied),
+            404 => Some(Self::Unimplemented),
+            429 | 502 | 503 | 504 => Some(Self::Unavailable),
+            _ => Some(Self::Unknown),
+        }
+    }
+
+    fn of_head<B>(answer: &Response<B>) -> Option<Self> {
+        match answer.headers().get(GRPC_STATUS) {
+            Some(value) => Some(Self::read(value.as_bytes())),
+            None => Self::of_http(answer.status().as_u16()),
+        }
+    }
+}
+
+impl GrpcClassifier {
+    /// Makes the classifier with the table above.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { codes: Vec::new(), errors: ErrorRules::new() }
+    }
+
+    /// Judges answers of this code so; the last word on a code counts.
+    #[must_use]
+    pub fn code(mut self, code: GrpcCode, outcome: Outcome) -> Self {
+        self.codes.insert(0, (code, outcome));
+        self
+    }
+
+    /// Judges errors for which this holds as `Refused`: the other side cannot have seen the request.
+    /// It is given the error as the caller would see it. Default: only what the table says.
+    #[must_use]
+    pub fn refused_if(
+        mut self,
+        rule: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.errors.refused_if(rule);
+        self
+    }
+
+    /// Reads the sources of errors of this type as well, see the [module page](super).
+    #[must_use]
+    pub fn reads<E: Error + 'static>(mut self) -> Self {
+        self.errors.reads::<E>();
+        self
+    }
+
+    fn by_code(&self, code: GrpcCode, headers: &HeaderMap) -> Outcome {
+        let outcome = match self.codes.iter().find(|(own, _)| *own == code) {
+            Some((_, outcome)) => *outcome,
+            None => match code {
+                GrpcCode::Ok => Outcome::Success,
+                GrpcCode::Unavailable
+                | GrpcCode::Internal
+                | GrpcCode::Unknown
+                | GrpcCode::DataLoss
+                | GrpcCode::DeadlineExceeded => Outcome::Failure,
+                GrpcCode::ResourceExhausted => Outcome::Throttled { retry_after: None },
+                GrpcCode::Unimplemented => Outcome::Unsuitable,
+                _ => Outcome::Neutral,
+            },
+        };
+        match outcome {
+            Outcome::Throttled { retry_after: None } => {
+                let retry_after = match hint::grpc(headers) {
+                    Some(hint::Hint::AtLeast(delay) | hint::Hint::Exactly(delay)) => Some(delay),
+                    _ => None,
+                };
+                Outcome::Throttled { retry_after }
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl<B, E: 'static> Classify<Response<B>, E> for GrpcClassifier {
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
+        match result {
+            Ok(answer) => match GrpcCode::of_head(answer) {
+                Some(code) => self.by_code(code, answer.headers()),
+                None => Outcome::Success,
+            },
+            Err(error) => self.errors.classify(error),
+        }
+    }
+
+    fn evidence(&self, result: Result<&Response<B>, &E>) -> Evidence {
+        match result {
+            Ok(answer) => Evidence { hint: hint::grpc(answer.headers()), ..Evidence::default() },
+            Err(error) => self.errors.evidence(error),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The judgement on one attempt.
+
+use std::time::Duration;
+
+/// What became of one attempt, as every layer of this crate reads it.
+///
+/// A [`Classify`](crate::classify::Classify) makes it from a `Result`. An `Ok` may well be a
+/// failure (a 503), and an `Err` need not be held against anybody (a refusal made on our own side).
+///
+/// | outcome | retry | fallback |
+/// |---|---|---|
+/// | `Success` | no | no |
+/// | `Failure` | if the request may be repeated | yes |
+/// | `Refused` | yes; a refusal made on our own side only elsewhere, at once | yes |
+/// | `Throttled` | elsewhere at once, or here after the hint | yes |
+/// | `Unsuitable` | only elsewhere | yes |
+/// | `Neutral` | no | no |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Answered well.
+    Success,
+    /// Failed, and may have done the work.
+    Failure,
+    /// Never took the request: a refused connection, a refused HTTP/2 stream, or a refusal made on
+    /// our own side of the wire ([`Refusal`](crate::Refusal)).
+    Refused,
+    /// Alive, and asks for less.
+    Throttled {
+        /// How long the answer asks to be left alone, if it says.
+        retry_after: Option<Duration>,
+    },
+    /// Will never serve *this* request; another endpoint may: a revoked key, an unknown model.
+    Unsuitable,
+    /// Says nothing about the other side: the caller's own mistake, or the caller left.
+    Neutral,
+}
+
+impl Outcome {
+    /// Tells whether the caller was left without a good answer: everything but `Success` and
+    /// `Neutral`. These are the outcomes that a fallback replaces unless told otherwise.
+    #[must_use]
+    pub const fn is_failed(self) -> bool {
+        !matches!(self, Self::Success | Self::Neutral)
+    }
+
+    /// A short name for events and counts, without the data.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Refused => "refused",
+            Self::Throttled { .. } => "throttled",
+            Self::Unsuitable => "unsuitable",
+            Self::Neutral => "neutral",
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! What the copies of one body share: the original, and the frames that are kept of it.
+
+use super::ReplayBody;
+use super::body::in_bytes;
+use crate::error::{BoxError, Refusal};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A copy of a request body can't be sent to its end: the original failed, another attempt took its
+/// place, or it fell so far behind another attempt that the frames it needs are no longer kept.
+///
+/// It is a [`Refusal`]: the other side is not to blame.
+#[derive(Clone, Debug)]
+pub struct RequestBodyLost {
+    refusal: Refusal,
+}
+
+impl fmt::Display for RequestBodyLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this copy of the request body can't be sent to its end")
+    }
+}
+
+impl Error for RequestBodyLost {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.refusal)
+    }
+}
+
+fn lost() -> BoxError {
+    RequestBodyLost { refusal: Refusal::new() }.into()
+}
+
+struct Shared<B>(Mutex<State<B>>);
+
+struct State<B> {
+    source: Source<B>,
+    /// The frames that are kept; the first of them has the number `first`.
+    frames: VecDeque<Kept>,
+    first: usize,
+    /// The size of all kept frames, at most `limit`.
+    size: usize,
+    limit: usize,
+    /// Whether a further copy can be asked for, so that every frame has to be kept.
+    keeping: bool,
+    places: Vec<Place>,
+}
+
+enum Source<B> {
+    Open(B),
+    Ended,
+    /// Failed, or panicked while it was polled.
+    Broken,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// Where one reader stands.
+enum Place {
+    At {
+        next: usize,
+        waker: Option<Waker>,
+    },
+    /// It can't go on.
+    Lost,
+    /// It was dropped.
+    Gone,
+}
+
+type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// Makes further copies. Dropping it lets go of all frames that no reader needs any more.
+pub(super) struct Keeper<B>(Option<Arc<Shared<B>>>);
+
+/// One copy of the body.
+pub(super) struct Reader<B> {
+    shared: Arc<Shared<B>>,
+    place: usize,
+}
+
+impl<B> Shared<B> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
+        // a body that panicked left nothing half done: see `read_on`
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Keeper<B> {
+    pub(super) fn new(body: B, limit: usize) -> (Reader<B>, Self) {
+        let state = State {
+            source: Source::Open(body),
+            frames: VecDeque::new(),
+            first: 0,
+            size: 0,
+            limit,
+            keeping: true,
+            places: vec![Place::At { next: 0, waker: None }],
+        };
+        let shared = Arc::new(Shared(Mutex::new(state)));
+        (Reader { shared: shared.clone(), place: 0 }, Self(Some(shared)))
+    }
+
+    /// Copies of a body that has nothing to send.
+    pub(super) fn empty() -> Self {
+        Self(None)
+    }
+
+    /// A copy for an attempt beside those that run; none when not all is kept any more.
+    pub(super) fn beside(&self) -> Option<ReplayBody<B>> {
+        let Some(shared) = &self.0 else { return Some(ReplayBody::empty()) };
+        let mut state = shared.lock();
+        if !state.keeping || matches!(state.source, Source::Broken) {
+            return None;
+        }
+        state.places.push(Place::At { next: 0, waker: None });
+        let place = state.places.len() - 1;
+        drop(state);
+        Some(ReplayBody::kept(Reader { shared: shared.clone(), place }))
+    }
+
+    /// A copy for an attempt in the place of all others, whose bodies are lost.
+    pub(super) fn instead(&self) -> Option<ReplayBody<B>> {
+        let copy = self.beside()?;
+        if let Some(shared) = &self.0 {
+            let mut state = shared.lock();
+            let newest = state.places.len() - 1;
+            let wakers = state.lose_all_but(newest);
+            drop(state);
+            wake(wakers);
+        }
+        Some(copy)
+    }
+}
+
+impl<B> Drop for Keeper<B> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            let mut state = shared.lock();
+            state.keeping = false;
+            let freed = state.let_go();
+            drop(state);
+            drop(freed);
+        }
+    }
+}
+
+impl<B> State<B> {
+    fn end(&self) -> usize {
+        self.first + self.frames.len()
+    }
+
+    /// Takes all wakers of readers that stand at or behind the end of what is kept.
+    fn waiting(&mut self) -> Vec<Waker> {
+        self.places
+            .iter_mut()
+            .filter_map(|place| match place {
+                Place::At { waker, .. } => waker.take(),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn lose_all_but(&mut self, reader: usize) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for (_, place) in self.places.iter_mut().enumerate().filter(|(at, _)| *at != reader) {
+            if let Place::At { waker, .. } = place {
+                wakers.extend(waker.take());
+                *place = Place::Lost;
+            }
+        }
+        wakers
+    }
+
+    /// Removes the frames that nobody can ask for any more, to be dropped outside of the lock.
+    fn let_go(&mut self) -> VecDeque<Kept> {
+        if self.keeping {
+            return VecDeque::new();
+        }
+        let needed = self.places.iter().filter_map(|place| match place {
+            Place::At { next, .. } => Some(*next),
+            _ => None,
+        });
+        let done = needed.min().unwrap_or(usize::MAX).saturating_sub(self.first);
+        let rest = self.frames.split_off(done.min(self.frames.len()));
+        let freed = std::mem::replace(&mut self.frames, rest);
+        self.first += freed.len();
+        self.size -= freed.iter().map(Kept::size).sum::<usize>();
+        freed
+    }
+
+    /// Keeps a frame that one reader has just taken from the original, if anybody may ask for it.
+    /// Returns the readers to wake.
+    fn keep(&mut self, frame: &Frame<Bytes>, reader: usize) -> Vec<Waker> {
+        let others =
+            |(at, place): (usize, &Place)| at != reader && matches!(place, Place::At { .. });
+        let kept = Kept::of(frame);
+        if !self.keeping && !self.places.iter().enumerate().any(others) {
+            self.first += 1;
+            return Vec::new();
+        }
+        if self.size.saturating_add(kept.size()) <= self.limit {
+            self.size += kept.size();
+            self.frames.push_back(kept);
+            return self.waiting();
+        }
+        tracing::debug!(
+            target: "tower_failover::replay",
+            limit = self.limit,
+            "body too long to keep"
+        );
+        self.keeping = false;
+        self.first += self.frames.len() + 1;
+        self.frames.clear();
+        self.size = 0;
+        self.lose_all_but(reader)
+    }
+}
+
+impl<B> State<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+{
+    fn read(
+        &mut self,
+        reader: usize,
+        cx: &mut Context<'_>,
+    ) -> (PolledFrame, Vec<Waker>) {
+        let end = self.end();
+        let Place::At { next, waker } = &mut self.places[reader] else {
+            return (Poll::Ready(Some(Err(lost()))), Vec::new());
+        };
+        if *next < end {
+            let frame = self.frames[*next - self.first].clone().into_frame();
+            *next += 1;
+            return (Poll::Ready(Some(Ok(frame))), Vec::new());
+        }
+        // taken out while it is polled: if it panics, it is not polled again
+        let source = std::mem::replace(&mut self.source, Source::Broken);
+        let Source::Open(mut body) = source else {
+            let ended = matches!(source, Source::Ended);
+            self.source = source;
+            return (Poll::Ready(if ended { None } else { Some(Err(lost())) }), Vec::new());
+        };
+        let polled = Pin::new(&mut body).poll_frame(cx);
+        if polled.is_ready() {
+            *waker = None;
+        }
+        match polled {
+            Poll::Pending => {
+                self.source = Source::Open(body);
+                if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    *waker = Some(cx.waker().clone());
+                }
+                (Poll::Pending, Vec::new())
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.source = Source::Open(body);
+                let frame = in_bytes(frame);
+                if frame.data_ref().is_some_and(Bytes::is_empty) {
+                    // adds nothing, and endlessly many of them would add up
+                    return (Poll::Ready(Some(Ok(frame))), Vec::new());
+                }
+                *next += 1;
+                let wakers = self.keep(&frame, reader);
+                (Poll::Ready(Some(Ok(frame))), wakers)
+            }
+            Poll::Ready(Some(Err(error))) => (Poll::Ready(Some(Err(error.into()))), self.waiting()),
+            Poll::Ready(None) => {
+                self.source = Source::Ended;
+                (Poll::Ready(None), self.waiting())
+            }
+        }
+    }
+}
+
+impl<B> Reader<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> PolledFrame {
+        let mut state = self.shared.lock();
+        let (frame, wakers) = state.read(self.place, cx);
+        let freed = state.let_go();
+        drop(state);
+        drop(freed);
+        wake(wakers);
+        frame
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        let state = self.shared.lock();
+        match &state.places[self.place] {
+            Place::At { next, .. } if *next == state.end() => match &state.source {
+                Source::Open(body) => body.is_end_stream(),
+                Source::Ended => true,
+                Source::Broken => false,
+            },
+            _ => false,
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let state = self.shared.lock();
+        let Place::At { next, .. } = &state.places[self.place] else { return SizeHint::new() };
+        let kept = state.frames.iter().skip(*next - state.first).map(Kept::data_size);
+        let kept = kept.fold(0_u64, |sum, size| sum.saturating_add(size as u64));
+        let rest = match &state.source {
+            Source::Open(body) => body.size_hint(),
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Broken => SizeHint::new(),
+        };
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(kept)) {
+            hint.set_upper(upper);
+        }
+        hint.set_lower(rest.lower().saturating_add(kept));
+        hint
+    }
+}
+
+impl<B> Drop for Reader<B> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.places[self.place] = Place::Gone;
+        let freed = state.let_go();
+        // it may have been this reader whom the original would have woken
+        let wakers = state.waiting();
+        drop(state);
+        drop(freed);
+        wake(wakers);
+    }
+}
+
+impl Kept {
+    fn of(frame: &Frame<Bytes>) -> Self {
+        match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Self::Data(data.clone()),
+            (None, trailers) => Self::Trailers(trailers.cloned().unwrap_or_default()),
+        }
+    }
+
+    fn into_frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
+
+    /// What it counts against the limit.
+    fn size(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(trailers) => {
+                trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+            }
+        }
+    }
+
+    fn data_size(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(_) => 0,
+        }
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}

@@ -1,0 +1,110 @@
+//! How a request is copied for another attempt, and how the record of its attempts travels.
+//!
+//! One type parameter of every layer answers both, and the constructor of the layer chooses it:
+//!
+//! | constructor | kind | requests | copied | carries |
+//! |---|---|---|---|---|
+//! | `plain()` | [`Plain`] | any `Clone` type | by `Clone` | nothing |
+//! | `plain().kind(..)` | [`CopyWith`] | any type | by your function | nothing |
+//! | `plain().kind(..)` | [`Slot`] | any `Clone` type | by `Clone` | [`Attempts`], in a field of yours |
+//! | `http()`, `grpc()` | [`Http`] | `http::Request` | head and frames, see [`ReplayBody`] | [`Attempts`], in the extensions |
+//!
+//! [`Attempts`]: crate::Attempts
+//! [`ReplayBody`]: self::ReplayBody
+
+#[cfg(feature = "http")]
+mod body;
+#[cfg(feature = "http")]
+mod buffer;
+#[cfg(feature = "http")]
+mod http;
+mod plain;
+
+#[cfg(feature = "http")]
+pub(crate) use self::http::http_kind_setters;
+pub use self::plain::{CopyWith, Plain, Slot};
+#[cfg(feature = "http")]
+pub use self::{
+    body::{MapBody, ReplayBody, Same},
+    buffer::RequestBodyLost,
+    http::{Http, HttpCopies},
+};
+
+use crate::attempts::Attempts;
+use crate::classify::Evidence;
+#[doc(hidden)]
+pub use crate::deadline::RequestTime;
+
+use crate::outcome::Outcome;
+use crate::policy::Policy;
+use std::time::Duration;
+
+pub(crate) mod sealed {
+    /// Keeps the helper traits ours to extend.
+    #[expect(unnameable_types, reason = "that nobody can name it is the point")]
+    pub trait Sealed {}
+}
+
+/// Brings the words of this crate along with a request of type `Req`.
+///
+/// Implemented by [`Plain`], [`CopyWith`], [`Slot`] and [`Http`]; it can't be implemented outside.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not know requests of type `{Req}`",
+    note = "`http()` and `grpc()` are for `http::Request`, `plain()` is for other `Clone` types"
+)]
+pub trait Carry<Req>: sealed::Sealed {
+    /// Whether records can travel at all.
+    #[doc(hidden)]
+    const CARRIES: bool;
+
+    /// Takes the record out of the request.
+    #[doc(hidden)]
+    fn take(&self, request: &mut Req) -> Option<Attempts>;
+
+    /// Puts a record into the request.
+    #[doc(hidden)]
+    fn put(&self, request: &mut Req, attempts: Attempts);
+
+    /// Reads what the request allows.
+    #[doc(hidden)]
+    fn policy(&self, request: &Req) -> Policy;
+
+    /// Reads by when the request wants an answer.
+    #[doc(hidden)]
+    fn time(&self, request: &Req) -> RequestTime;
+}
+
+/// Copies requests of type `Req`.
+///
+/// Implemented by [`Plain`], [`CopyWith`], [`Slot`] and [`Http`]; it can't be implemented outside.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't copy requests of type `{Req}`",
+    note = "`plain()` needs a `Clone` request, `http()` and `grpc()` an `http::Request` whose body is `Unpin`"
+)]
+pub trait Replay<Req>: Carry<Req> + Carry<Self::Request> {
+    /// What the inner service receives.
+    type Request;
+
+    /// What is kept to make further copies from; dropping it frees the memory.
+    type Copies;
+
+    /// Begins the first attempt; `keep` says whether another one may follow.
+    #[doc(hidden)]
+    fn start(&self, request: Req, keep: bool) -> (Self::Request, Self::Copies);
+
+    /// Tells whether the request may be sent again after this.
+    #[doc(hidden)]
+    fn may_repeat(&self, copies: &Self::Copies, outcome: Outcome, evidence: &Evidence) -> bool;
+
+    /// Copies the request for an attempt in the place of all earlier ones, which lose their bodies.
+    #[doc(hidden)]
+    fn instead(&self, copies: &mut Self::Copies) -> Option<Self::Request>;
+
+    /// Copies the request for an attempt beside those that run.
+    #[doc(hidden)]
+    fn beside(&self, copies: &mut Self::Copies) -> Option<Self::Request>;
+
+    /// Writes into the request which attempt it is and how much time it has.
+    #[doc(hidden)]
+    fn stamp(&self, request: &mut Self::Request, number: u32, remaining: Option<Duration>);
+}

@@ -1,0 +1,100 @@
+//! The service that retries.
+
+use super::future::RetryFuture;
+use super::policy::RetryPolicy;
+use super::state::Course;
+use crate::attempts::Attempts;
+use crate::classify::Classify;
+use crate::clock;
+use crate::deadline::TimeLeft;
+use crate::replay::{Carry, Replay};
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower_service::Service;
+
+/// Sends requests again that failed; made by [`RetryLayer`](super::RetryLayer).
+///
+/// # Clones
+///
+/// Clones share the budget and the counts, not the readiness.
+pub struct Retry<S, C, P> {
+    inner: S,
+    policy: Arc<RetryPolicy<C, P>>,
+    /// Whether the service that is ready reads the record of the attempts.
+    reader_inside: bool,
+}
+
+impl<S, C, P> Retry<S, C, P> {
+    pub(super) fn new(inner: S, policy: Arc<RetryPolicy<C, P>>) -> Self {
+        Self { inner, policy, reader_inside: false }
+    }
+}
+
+impl<S, C, P, Req> Service<Req> for Retry<S, C, P>
+where
+    S: Service<P::Request> + Clone,
+    C: Classify<S::Response, S::Error>,
+    P: Replay<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = RetryFuture<S, C, P, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if !<P as Carry<Req>>::CARRIES {
+            return self.inner.poll_ready(cx);
+        }
+        let (polled, inside) = Attempts::listen_for_reader(|| self.inner.poll_ready(cx));
+        self.reader_inside = inside;
+        Attempts::announce_reader();
+        polled
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let policy = &self.policy;
+        let kind = &policy.kind;
+        let own = kind.time(&request);
+        let outer = if <P as Carry<Req>>::CARRIES { kind.take(&mut request) } else { None };
+        let known = outer.as_ref().and_then(Attempts::deadline);
+        let time = TimeLeft::new(own, policy.deadline, known);
+        // nobody outside knows of this call: a record is of use only to a reader inside
+        let attempts =
+            outer.or_else(|| self.reader_inside.then(|| Attempts::new(time.deadline(clock::now))));
+        if let Some(budget) = &policy.budget {
+            match &attempts {
+                Some(attempts) => attempts.deposit_once(budget),
+                None => budget.deposit(),
+            }
+        }
+        let keep = policy.max_retries > 0 && !kind.policy(&request).no_retry;
+        let (mut first, copies) = kind.start(request, keep);
+        if let Some(timeout) = own.timeout {
+            // another limit may be the stricter one
+            let left = time.remaining(clock::now()).filter(|left| *left < timeout);
+            if left.is_some() {
+                kind.stamp(&mut first, 1, left);
+            }
+        }
+        if let Some(attempts) = attempts.as_ref().filter(|_| self.reader_inside) {
+            kind.put(&mut first, attempts.clone());
+        }
+        let spare = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, spare);
+        let future = inner.call(first);
+        RetryFuture::new(inner, future, policy.clone(), copies, Course::new(attempts, time))
+    }
+}
+
+impl<S: Clone, C, P> Clone for Retry<S, C, P> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.policy.clone())
+    }
+}
+
+impl<S: fmt::Debug, C, P> fmt::Debug for Retry<S, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("inner", &self.inner).field("policy", &self.policy).finish()
+    }
+}
