@@ -18,7 +18,9 @@ use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::process::Command;
 use std::task::Poll;
-use tower::retry::backoff::{Backoff as _, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::retry::backoff::{
+    Backoff as _, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff,
+};
 use tower::retry::budget::{Budget as _, TpsBudget};
 use tower::{Service, ServiceBuilder};
 use tower_failover::fallback::FallbackLayer;
@@ -50,17 +52,19 @@ impl fmt::Display for Fail {
 
 impl std::error::Error for Fail {}
 
-async fn answer<T>(request: T, pending: bool) -> Result<T, Fail> {
-    let mut waited = !pending;
-    poll_fn(|cx| {
-        if waited {
-            return Poll::Ready(());
-        }
-        waited = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+async fn answer<const PENDING: bool, T>(request: T) -> Result<T, Fail> {
+    if PENDING {
+        let mut waited = false;
+        poll_fn(|cx| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
     Ok(request)
 }
 
@@ -74,8 +78,8 @@ impl<T, S> Inner<T> for S where
 {
 }
 
-fn inner<T>(pending: bool) -> impl Inner<T> {
-    tower::service_fn(move |request| answer(request, pending))
+fn inner<const PENDING: bool, T>() -> impl Inner<T> {
+    tower::service_fn(answer::<PENDING, T>)
 }
 
 #[inline(never)]
@@ -117,7 +121,7 @@ impl tower::retry::Policy<u64, u64, Fail> for TowerPolicy {
             }
             (Some((backoff, budget)), Err(_)) if self.left > 0 && budget.withdraw() => {
                 self.left -= 1;
-                black_box(backoff.next_backoff());
+                let _delay = black_box(backoff.next_backoff());
                 Some(std::future::ready(()))
             }
             (None, Err(_)) if self.left > 0 => {
@@ -143,64 +147,66 @@ fn http_request() -> http::Request<http_body_util::Empty<bytes::Bytes>> {
 }
 
 /// Answers with the request's body, so that no request is turned into an answer at a cost of its own.
-fn http_inner<B>(
-    pending: bool,
-) -> impl Service<
+fn http_inner<const PENDING: bool, B>() -> impl Service<
     http::Request<B>,
     Response = http::Response<B>,
     Error = Fail,
     Future: Future<Output = Result<http::Response<B>, Fail>>,
 > + Clone {
-    tower::service_fn(move |request: http::Request<B>| {
-        let body = request.into_body();
-        async move { answer(http::Response::new(body), pending).await }
+    tower::service_fn(|request: http::Request<B>| {
+        answer::<PENDING, _>(http::Response::new(request.into_body()))
     })
 }
 
-async fn run(case: &str, pending: bool, calls: u64) {
+async fn run<const PENDING: bool>(case: &str, calls: u64) {
     let plain = |call| call;
     let http = |_| http_request();
     let retry = RetryLayer::plain().seed(1);
-    let to_service = FallbackLayer::plain().service(inner::<u64>(false));
+    let to_service = FallbackLayer::plain().service(inner::<false, u64>());
     let builder = ServiceBuilder::new();
     match case {
-        "bare" => drive(inner(pending), calls, plain).await,
-        "http: bare" => drive(http_inner(pending), calls, http).await,
+        "bare" => drive(inner::<PENDING, _>(), calls, plain).await,
+        "http: bare" => drive(http_inner::<PENDING, _>(), calls, http).await,
         "tower retry" => {
-            let service = tower::retry::Retry::new(TowerPolicy::new(false), inner(pending));
+            let service = tower::retry::Retry::new(TowerPolicy::new(false), inner::<PENDING, _>());
             drive(service, calls, plain).await;
         }
         "tower retry, budget" => {
-            let service = tower::retry::Retry::new(TowerPolicy::new(true), inner(pending));
+            let service = tower::retry::Retry::new(TowerPolicy::new(true), inner::<PENDING, _>());
             drive(service, calls, plain).await;
         }
-        "retry" => drive(builder.layer(retry).service(inner(pending)), calls, plain).await,
+        "retry" => drive(builder.layer(retry).service(inner::<PENDING, _>()), calls, plain).await,
         "fallback to a value" => {
             let value = FallbackLayer::plain().value(|_| 0_u64);
-            drive(builder.layer(value).service(inner(pending)), calls, plain).await;
+            drive(builder.layer(value).service(inner::<PENDING, _>()), calls, plain).await;
         }
         "fallback to a service" => {
-            drive(builder.layer(to_service).service(inner(pending)), calls, plain).await;
+            drive(builder.layer(to_service).service(inner::<PENDING, _>()), calls, plain).await;
         }
         "fallback + retry" => {
-            let service = builder.layer(to_service).layer(retry).service(inner(pending));
+            let service = builder.layer(to_service).layer(retry).service(inner::<PENDING, _>());
             drive(service, calls, plain).await;
         }
         "http: retry" => {
-            let service = builder.layer(RetryLayer::http()).service(http_inner(pending));
+            let service = builder.layer(RetryLayer::http()).service(http_inner::<PENDING, _>());
             drive(service, calls, http).await;
         }
         "http: retry + retry" => {
             let layer = RetryLayer::http();
-            let service = builder.layer(layer.clone()).layer(layer).service(http_inner(pending));
+            let service =
+                builder.layer(layer.clone()).layer(layer).service(http_inner::<PENDING, _>());
             drive(service, calls, http).await;
         }
         other => panic!("no such case: {other}"),
     }
 }
 
-fn block_on(future: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future);
+fn run_blocking(case: &str, pending: bool, calls: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    match pending {
+        false => runtime.block_on(run::<false>(case, calls)),
+        true => runtime.block_on(run::<true>(case, calls)),
+    }
 }
 
 /// Instructions and clock reads of one run.
@@ -248,7 +254,7 @@ fn per_call(case: &str, pending: bool) -> (f64, f64) {
 
 fn allocations(case: &str, pending: bool) -> f64 {
     let count = |calls| {
-        allocation_counter::measure(|| block_on(run(case, pending, calls))).count_total as f64
+        allocation_counter::measure(|| run_blocking(case, pending, calls)).count_total as f64
     };
     (count(MANY) - count(FEW)) / (MANY - FEW) as f64
 }
@@ -282,7 +288,7 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["run", case, pending, calls] => {
-            block_on(run(case, pending.parse().unwrap(), calls.parse().unwrap()));
+            run_blocking(case, pending.parse().unwrap(), calls.parse().unwrap());
         }
         [wanted] => table(wanted),
         _ => table(""),

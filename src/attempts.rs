@@ -1,7 +1,7 @@
 //! The record that travels with a request through nested layers.
 
 use crate::budget::Budget;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, TimeLimit};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -179,5 +179,62 @@ impl fmt::Debug for Attempts {
             .field("started", &self.started())
             .field("retries", &self.retries())
             .finish_non_exhaustive()
+    }
+}
+
+/// What a request brings along: nothing (`()`) where its kind can't carry anything, which then costs
+/// nothing.
+#[doc(hidden)]
+pub trait Luggage: fmt::Debug {
+    /// The record of the call.
+    fn attempts(&self) -> Option<&Attempts>;
+
+    /// Puts in a record, unless there is one.
+    fn open(&mut self, make: impl FnOnce(TimeLimit) -> Attempts);
+
+    /// By when the request wants an answer.
+    fn time(&self) -> TimeLimit;
+}
+
+impl Luggage for () {
+    fn attempts(&self) -> Option<&Attempts> {
+        None
+    }
+
+    fn open(&mut self, _: impl FnOnce(TimeLimit) -> Attempts) {}
+
+    fn time(&self) -> TimeLimit {
+        TimeLimit::default()
+    }
+}
+
+/// What an HTTP request brings along, or one with a slot.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Carried {
+    attempts: Option<Attempts>,
+    time: TimeLimit,
+}
+
+impl Carried {
+    /// `time`: what the request itself says.
+    pub(crate) fn new(attempts: Option<Attempts>, time: TimeLimit) -> Self {
+        let time = time.until(attempts.as_ref().and_then(Attempts::deadline));
+        Self { attempts, time }
+    }
+}
+
+impl Luggage for Carried {
+    fn attempts(&self) -> Option<&Attempts> {
+        self.attempts.as_ref()
+    }
+
+    fn open(&mut self, make: impl FnOnce(TimeLimit) -> Attempts) {
+        let time = self.time;
+        self.attempts.get_or_insert_with(|| make(time));
+    }
+
+    fn time(&self) -> TimeLimit {
+        self.time
     }
 }

@@ -70,6 +70,8 @@ struct Terms {
 /// paid leaves no debt behind.
 struct Account {
     terms: Terms,
+    /// What each request pays in.
+    share: u64,
     opened: Instant,
     /// Deposits that are not yet credited.
     deposits: Striped,
@@ -137,6 +139,7 @@ impl Budget {
         let minimum = terms.bank_by_time();
         Self(Arc::new(Account {
             terms,
+            share: terms.share(),
             opened: clock::now(),
             deposits: Striped::default(),
             withdrawn: AtomicU64::new(ORIGIN),
@@ -151,7 +154,7 @@ impl Budget {
 
     /// Pays in for one request.
     pub(crate) fn deposit(&self) {
-        self.0.deposits.add(self.0.terms.deposit());
+        self.0.deposits.add(self.0.share);
     }
 
     /// Takes out one extra attempt, which goes back when it is dropped before [`Withdrawal::spend`].
@@ -197,7 +200,7 @@ impl Drop for Withdrawal {
 }
 
 impl Terms {
-    fn deposit(&self) -> u64 {
+    fn share(&self) -> u64 {
         (self.ratio.get() * ATTEMPT as f64).round() as u64
     }
 
@@ -206,7 +209,7 @@ impl Terms {
     }
 
     fn bank_by_ratio(&self, earned: u64) -> u64 {
-        if self.deposit() == 0 { 0 } else { bounded(earned.into()).max(ATTEMPT) }
+        if self.share() == 0 { 0 } else { bounded(earned.into()).max(ATTEMPT) }
     }
 
     /// What the minimum is worth over a span.

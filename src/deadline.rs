@@ -46,60 +46,29 @@ impl Deadline {
     }
 }
 
-/// By when a request wants an answer, as it says itself.
+/// By when a request wants an answer: at a fixed time, some time after its arrival, or both.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct RequestTime {
-    /// Its `Deadline` extension.
-    pub deadline: Option<Deadline>,
-    /// Its `grpc-timeout`.
-    pub timeout: Option<Duration>,
+pub struct TimeLimit {
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) timeout: Option<Duration>,
 }
 
-/// The time that a request has left. A limit that counts from its arrival needs to know when that
-/// was; the clock is read for it once, and not where no such limit is set.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TimeLeft {
-    /// The earliest of the limits that are fixed in time.
-    deadline: Option<Deadline>,
-    /// The shortest of those that count from the request's arrival.
-    limit: Option<Duration>,
-    arrived: Option<Instant>,
-}
-
-impl TimeLeft {
-    /// `limit` is that of the layer itself, `outer` what layers around it know.
-    pub(crate) fn new(
-        request: RequestTime,
-        limit: Option<Duration>,
-        outer: Option<Deadline>,
-    ) -> Self {
-        Self {
-            deadline: request.deadline.into_iter().chain(outer).min(),
-            limit: request.timeout.into_iter().chain(limit).min(),
-            arrived: None,
-        }
+impl TimeLimit {
+    /// The stricter of this one and another timeout.
+    pub(crate) fn within(self, timeout: Option<Duration>) -> Self {
+        Self { timeout: self.timeout.into_iter().chain(timeout).min(), ..self }
     }
 
-    /// Takes this for the time of the request's arrival, if it was not taken before and is needed.
-    pub(crate) fn arrive(&mut self, now: impl FnOnce() -> Instant) {
-        if self.limit.is_some() && self.arrived.is_none() {
-            self.arrived = Some(now());
-        }
+    /// The stricter of this one and another deadline.
+    pub(crate) fn until(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline: self.deadline.into_iter().chain(deadline).min(), ..self }
     }
 
-    /// The deadline that all limits make together.
-    pub(crate) fn deadline(&self, now: impl FnOnce() -> Instant) -> Option<Deadline> {
-        let limit = self.limit.map(|limit| {
-            let arrived = self.arrived.unwrap_or_else(now);
-            Deadline::after(arrived, limit)
-        });
-        limit.into_iter().chain(self.deadline).min()
-    }
-
-    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.deadline(|| now).map(|deadline| deadline.remaining_at(now))
+    /// The deadline of a request that arrived at this time, which is asked for only if it matters.
+    pub(crate) fn of_arrival(self, arrived: impl FnOnce() -> Instant) -> Option<Deadline> {
+        let timeout = self.timeout.map(|timeout| Deadline::after(arrived(), timeout));
+        timeout.into_iter().chain(self.deadline).min()
     }
 }
 

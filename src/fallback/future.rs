@@ -5,14 +5,13 @@ use super::body::Join;
 use super::error::BackupTimeout;
 use super::handle::PanicGuard;
 use super::policy::{Failed, FallbackPolicy, attempts_made};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Luggage};
 use crate::budget::Withdrawal;
 use crate::classify::{Classify, Evidence};
 use crate::clock::{self, Instant, Sleep};
-use crate::deadline::TimeLeft;
 use crate::error::{BoxError, FallbackFailed};
 use crate::outcome::Outcome;
-use crate::replay::Replay;
+use crate::replay::{Carry, Replay};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -33,37 +32,13 @@ pin_project! {
     }
 }
 
-impl<F> Primary<F> {
-    /// Returns the result, and whether the service was called at all.
-    fn poll_result<Res, E>(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<(Result<Res, BoxError>, bool)>
-    where
-        F: Future<Output = Result<Res, E>>,
-        E: Into<BoxError>,
-    {
-        match self.project() {
-            PrimaryProjected::Called { future } => {
-                let result = ready!(future.poll(cx));
-                Poll::Ready((result.map_err(Into::into), true))
-            }
-            PrimaryProjected::Unready { error } => match error.take() {
-                Some(error) => Poll::Ready((Err(error), false)),
-                // told already
-                None => Poll::Pending,
-            },
-        }
-    }
-}
-
 pin_project! {
     /// The future of a [`Fallback`](super::Fallback) that makes its answer itself.
-    pub struct AnswerFuture<F, A, C, P, Kept, Req> {
+    pub struct AnswerFuture<F, A, C, P, Kept, L, Req> {
         #[pin]
         primary: Primary<F>,
         policy: Arc<FallbackPolicy<A, C, P>>,
-        attempts: Option<Attempts>,
+        luggage: L,
         // what was kept of the request, until it is told
         kept: Option<Kept>,
         allowed: bool,
@@ -71,45 +46,79 @@ pin_project! {
     }
 }
 
-impl<F, A, C, P, Kept, Req> AnswerFuture<F, A, C, P, Kept, Req> {
+impl<F, A, C, P, Kept, L, Req> AnswerFuture<F, A, C, P, Kept, L, Req> {
+    #[inline]
     pub(super) fn new(
         primary: Primary<F>,
         policy: Arc<FallbackPolicy<A, C, P>>,
-        attempts: Option<Attempts>,
+        luggage: L,
         kept: Kept,
         allowed: bool,
     ) -> Self {
-        Self { primary, policy, attempts, kept: Some(kept), allowed, request: PhantomData }
+        Self { primary, policy, luggage, kept: Some(kept), allowed, request: PhantomData }
     }
 }
 
-impl<F, Res, E, A, C, P, Req> Future for AnswerFuture<F, A, C, P, A::Kept, Req>
+impl<F, Res, E, A, C, P, L, Req> Future for AnswerFuture<F, A, C, P, A::Kept, L, Req>
 where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
     A: Answer<Req, Res>,
     C: Classify<Res, BoxError>,
     P: Join<Res, A::Alt>,
+    L: Luggage,
 {
     type Output = Result<P::Response, A::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let (result, called) = ready!(this.primary.poll_result(cx));
-        let policy = &**this.policy;
-        let outcome = policy.classify.classify(result.as_ref());
-        let replaced = *this.allowed && policy.replaces(outcome, result.is_err());
-        let result = match result {
-            Ok(answer) if !replaced => return Poll::Ready(Ok(policy.kind.first(answer))),
-            result => result,
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // the whole way of a good call: short, so that it can be compiled into its caller
+        let this = self.as_mut().project();
+        let result = match this.primary.project() {
+            PrimaryProjected::Called { future } => ready!(future.poll(cx)),
+            PrimaryProjected::Unready { error } => match error.take() {
+                Some(error) => return self.replace(Err(error), false),
+                // told already
+                None => return Poll::Pending,
+            },
         };
+        let policy = &**this.policy;
+        match result {
+            Ok(answer) if !(*this.allowed && policy.replaces_answer(&answer)) => {
+                Poll::Ready(Ok(policy.kind.first(answer)))
+            }
+            result => self.replace(result, true),
+        }
+    }
+}
+
+impl<F, A, C, P, Kept, L, Req> AnswerFuture<F, A, C, P, Kept, L, Req> {
+    /// Replaces an answer that is to be replaced, or an error that may be; `called`: by the service
+    /// that failed, and not because it was not ready.
+    #[cold]
+    fn replace<Res, E>(
+        self: Pin<&mut Self>,
+        result: Result<Res, E>,
+        called: bool,
+    ) -> Poll<Result<P::Response, A::Error>>
+    where
+        E: Into<BoxError>,
+        A: Answer<Req, Res, Kept = Kept>,
+        C: Classify<Res, BoxError>,
+        P: Join<Res, A::Alt>,
+        L: Luggage,
+    {
+        let this = self.project();
+        let policy = &**this.policy;
+        let result = result.map_err(Into::into);
+        let outcome = policy.classify.classify(result.as_ref());
         let Some(kept) = this.kept.take() else { return Poll::Pending };
-        let attempts = attempts_made(called, this.attempts.as_ref());
+        let attempts = attempts_made(called, this.luggage.attempts());
         let failed = |result| Failed { result, outcome, attempts, kept };
         policy.counts.primary(outcome);
         let _guard = PanicGuard(policy.counts.clone());
         let answer = match result {
-            Err(error) if !replaced => {
+            Err(error) if !(*this.allowed && policy.replaces(outcome, true)) => {
                 match policy.alternative.unchosen(error, |error| failed(Err(error))) {
                     Ok(answer) => answer,
                     Err(error) => {
@@ -126,7 +135,7 @@ where
     }
 }
 
-impl<F, A, C, P, Kept, Req> fmt::Debug for AnswerFuture<F, A, C, P, Kept, Req> {
+impl<F, A, C, P, Kept, L, Req> fmt::Debug for AnswerFuture<F, A, C, P, Kept, L, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerFuture").field("policy", &self.policy).finish_non_exhaustive()
     }
@@ -145,7 +154,7 @@ pin_project! {
         // the limit of the backup, armed when it is first waited for
         #[pin]
         limit: Option<Sleep>,
-        rest: Rest<T, C, P, P::Copies, P::Request, S::Response>,
+        rest: Rest<T, C, P, P::Copies, P::Request, <P as Carry<Req>>::Luggage, S::Response>,
     }
 }
 
@@ -161,10 +170,11 @@ pin_project! {
     }
 }
 
-struct Rest<T, C, P, Copies, Request, Res> {
+struct Rest<T, C, P, Copies, Request, L, Res> {
     policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
-    attempts: Option<Attempts>,
-    time: TimeLeft,
+    luggage: L,
+    /// When the request arrived, known where a limit counts from there.
+    arrived: Option<Instant>,
     allowed: bool,
     copies: Option<Copies>,
     /// What the backup will be sent; there from the start where the first service was not called.
@@ -190,17 +200,24 @@ where
     T: Service<P::Request>,
     P: Replay<Req>,
 {
+    #[inline]
     pub(super) fn new(
         primary: Primary<S::Future>,
         policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
-        attempts: Option<Attempts>,
-        time: TimeLeft,
+        luggage: <P as Carry<Req>>::Luggage,
         allowed: bool,
         copies: P::Copies,
         unsent: Option<P::Request>,
     ) -> Self {
-        let copies = Some(copies);
-        let rest = Rest { policy, attempts, time, allowed, copies, request: unsent, switch: None };
+        let rest = Rest {
+            policy,
+            luggage,
+            arrived: None,
+            allowed,
+            copies: Some(copies),
+            request: unsent,
+            switch: None,
+        };
         Self { state: State::First { primary }, limit: None, rest }
     }
 }
@@ -216,81 +233,140 @@ where
 {
     type Output = Result<<P as Join<S::Response, T::Response>>::Response, BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // the whole way of a good call: short, so that it can be compiled into its caller
+        let this = self.as_mut().project();
+        let StateProjected::First { primary } = this.state.project() else {
+            return self.back_up(cx);
+        };
+        let result = match primary.project() {
+            PrimaryProjected::Called { future } => {
+                let Poll::Ready(result) = future.poll(cx) else {
+                    this.rest.arrive(clock::now);
+                    return Poll::Pending;
+                };
+                result
+            }
+            PrimaryProjected::Unready { error } => match error.take() {
+                Some(error) => return self.after_failure(cx, Err(error), false),
+                // told already
+                None => return Poll::Pending,
+            },
+        };
+        let policy = &*this.rest.policy;
+        match result {
+            Ok(answer) if !(this.rest.allowed && policy.replaces_answer(&answer)) => {
+                Poll::Ready(Ok(policy.kind.first(answer)))
+            }
+            result => self.after_failure(cx, result, true),
+        }
+    }
+}
+
+type Joined<P, A, B> = <P as Join<A, B>>::Response;
+
+impl<S, T, C, P, Req> BackupFuture<S, T, C, P, Req>
+where
+    S: Service<P::Request>,
+    T: Service<P::Request> + Clone,
+    T::Error: Into<BoxError>,
+    C: Classify<S::Response, BoxError>,
+    P: Replay<Req> + Join<S::Response, T::Response>,
+{
+    /// Turns to the backup, or returns the result that failed; `called`: by the service that failed,
+    /// and not because it was not ready.
+    #[cold]
+    fn after_failure<E: Into<BoxError>>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        result: Result<S::Response, E>,
+        called: bool,
+    ) -> Poll<Result<Joined<P, S::Response, T::Response>, BoxError>> {
+        let mut this = self.as_mut().project();
+        let rest = this.rest;
+        let policy = rest.policy.clone();
+        let result = result.map_err(Into::into);
+        let outcome = policy.classify.classify(result.as_ref());
+        if !(rest.allowed && policy.replaces(outcome, result.is_err())) {
+            return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
+        }
+        if let Some(result) = rest.switch::<Req>(outcome, result, called) {
+            return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
+        }
+        let guard = PanicGuard(policy.counts.clone());
+        let backup = policy.alternative.service();
+        drop(guard);
+        this.state.set(State::Ready { backup });
+        self.back_up(cx)
+    }
+
+    /// The way of the backup's call, within its limit.
+    #[cold]
+    fn back_up(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Joined<P, S::Response, T::Response>, BoxError>> {
         let mut this = self.project();
         let rest = this.rest;
-        loop {
-            let polled = match this.state.as_mut().project() {
-                StateProjected::First { primary } => {
-                    let Poll::Ready((result, called)) = primary.poll_result(cx) else {
-                        rest.time.arrive(clock::now);
-                        return Poll::Pending;
-                    };
-                    let policy = &*rest.policy;
-                    let outcome = policy.classify.classify(result.as_ref());
-                    if !(rest.allowed && policy.replaces(outcome, result.is_err())) {
-                        return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
-                    }
-                    if let Some(result) = rest.switch::<Req>(outcome, result, called) {
-                        return Poll::Ready(result.map(|answer| rest.policy.kind.first(answer)));
-                    }
-                    let _guard = PanicGuard(rest.policy.counts.clone());
-                    let backup = rest.policy.alternative.service();
-                    this.state.set(State::Ready { backup });
-                    continue;
-                }
+        let policy = rest.policy.clone();
+        let guard = PanicGuard(policy.counts.clone());
+        let polled = loop {
+            match this.state.as_mut().project() {
                 StateProjected::Ready { backup } => {
-                    let _guard = PanicGuard(rest.policy.counts.clone());
                     match Attempts::listen_for_reader(|| backup.poll_ready(cx)) {
                         (Poll::Ready(Ok(())), reader_inside) => {
+                            // taken already only if the call panicked
                             let Some(request) = rest.request::<Req>(reader_inside) else {
                                 return Poll::Pending;
                             };
                             let future = backup.call(request);
                             this.state.set(State::Backup { future });
-                            continue;
                         }
-                        (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error)),
-                        (Poll::Pending, _) => Poll::Pending,
+                        (Poll::Ready(Err(error)), _) => break Poll::Ready(Err(error)),
+                        (Poll::Pending, _) => break Poll::Pending,
                     }
                 }
-                StateProjected::Backup { future } => {
-                    let _guard = PanicGuard(rest.policy.counts.clone());
-                    future.poll(cx)
+                StateProjected::Backup { future } => break future.poll(cx),
+                StateProjected::First { .. } | StateProjected::Done => return Poll::Pending,
+            }
+        };
+        drop(guard);
+        let Some(switch) = rest.switch.as_ref() else { return Poll::Pending };
+        let because = switch.because;
+        let result = match polled {
+            Poll::Ready(result) => result.map_err(Into::into),
+            Poll::Pending => {
+                if this.limit.is_none() {
+                    this.limit.set(Some(clock::sleep_until(switch.until)));
                 }
-                StateProjected::Done => return Poll::Pending,
-            };
-            let Some(switch) = rest.switch.as_ref() else { return Poll::Pending };
-            let policy = &*rest.policy;
-            let result = match polled {
-                Poll::Ready(result) => result.map_err(Into::into),
-                Poll::Pending => {
-                    if this.limit.is_none() {
-                        this.limit.set(Some(clock::sleep_until(switch.until)));
-                    }
-                    if let Some(limit) = this.limit.as_mut().as_pin_mut() {
-                        ready!(limit.poll(cx));
-                    }
-                    Err(BackupTimeout::new(policy.within).into())
+                if let Some(limit) = this.limit.as_mut().as_pin_mut() {
+                    ready!(limit.poll(cx));
                 }
-            };
-            // the backup's call goes before the result does
-            this.state.set(State::Done);
-            return Poll::Ready(match result {
-                Ok(answer) => {
-                    policy.counts.answered();
-                    let because = switch.because;
-                    Ok(policy.kind.fallback(answer, || policy.degraded(because)))
-                }
-                Err(error) => rest.both_failed(error).map(|first| rest.policy.kind.first(first)),
-            });
-        }
+                Err(BackupTimeout::new(policy.within).into())
+            }
+        };
+        // the backup's call goes before the result does
+        this.state.set(State::Done);
+        Poll::Ready(match result {
+            Ok(answer) => {
+                policy.counts.answered();
+                Ok(policy.kind.fallback(answer, || policy.degraded(because)))
+            }
+            Err(error) => rest.both_failed(error).map(|first| policy.kind.first(first)),
+        })
     }
 }
 
-impl<T, C, P, Copies, Request, Res> Rest<T, C, P, Copies, Request, Res> {
+impl<T, C, P, Copies, Request, L: Luggage, Res> Rest<T, C, P, Copies, Request, L, Res> {
+    /// Takes this for the time of the arrival, if it is needed and was not taken before.
+    fn arrive(&mut self, now: impl FnOnce() -> Instant) {
+        if self.arrived.is_none() && self.luggage.time().timeout.is_some() {
+            self.arrived = Some(now());
+        }
+    }
+
     /// Prepares the call of the backup; returns the result where there will be none.
-    #[cold]
     fn switch<Req>(
         &mut self,
         because: Outcome,
@@ -305,7 +381,7 @@ impl<T, C, P, Copies, Request, Res> Rest<T, C, P, Copies, Request, Res> {
         policy.counts.primary(because);
         let evidence = policy.classify.evidence(result.as_ref());
         let now = clock::now();
-        self.time.arrive(|| now);
+        self.arrive(|| now);
         let withdrawal = match self.may_switch::<Req>(because, &evidence, now) {
             Ok(withdrawal) => withdrawal,
             Err(why) => {
@@ -360,10 +436,12 @@ impl<T, C, P, Copies, Request, Res> Rest<T, C, P, Copies, Request, Res> {
             withdrawal.spend();
         }
         let kind = &self.policy.kind;
-        let record = self.attempts.as_ref().filter(|_| switch.called).map(Attempts::next);
+        let record = self.luggage.attempts().filter(|_| switch.called).map(Attempts::next);
         let number = record.as_ref().map_or(1 + u32::from(switch.called), Attempts::number);
-        kind.stamp(&mut request, number, self.time.remaining(clock::now()));
-        let record = record.or_else(|| self.attempts.clone()).filter(|_| reader_inside);
+        let now = clock::now();
+        let deadline = self.luggage.time().of_arrival(|| self.arrived.unwrap_or(now));
+        kind.stamp(&mut request, number, deadline.map(|deadline| deadline.remaining_at(now)));
+        let record = record.or_else(|| self.luggage.attempts().cloned()).filter(|_| reader_inside);
         if let Some(record) = record {
             kind.put(&mut request, record);
         }

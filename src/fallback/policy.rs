@@ -3,6 +3,7 @@
 use super::handle::Counts;
 use crate::attempts::Attempts;
 use crate::budget::Budget;
+use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::outcome::Outcome;
 use std::fmt;
@@ -107,6 +108,15 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
             None => outcome.is_failed(),
         };
         chosen && (is_error || !self.only_errors)
+    }
+
+    /// Whether this answer is to be replaced.
+    #[inline]
+    pub(super) fn replaces_answer<Res>(&self, answer: &Res) -> bool
+    where
+        C: Classify<Res, BoxError>,
+    {
+        self.replaces(self.classify.classify(Ok(answer)), false)
     }
 
     pub(super) fn tell(&self, outcome: Outcome, what: &'static str) {

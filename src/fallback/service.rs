@@ -4,10 +4,9 @@ use super::answer::{Answer, Backup};
 use super::body::Join;
 use super::future::{AnswerFuture, BackupFuture, Primary};
 use super::policy::FallbackPolicy;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
 use crate::clock;
-use crate::deadline::TimeLeft;
 use crate::error::BoxError;
 use crate::replay::{Carry, Replay};
 use std::fmt;
@@ -36,6 +35,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
     }
 
     /// Polls the first service ready; its error waits for the next call, which it may fail or not.
+    #[inline]
     fn poll_inner<Req, R>(&mut self, cx: &mut Context<'_>) -> Poll<()>
     where
         S: Service<R>,
@@ -53,22 +53,23 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         } else {
             self.inner.poll_ready(cx)
         };
-        self.unready = ready!(polled).err().map(Into::into);
+        if let Err(error) = ready!(polled) {
+            self.unready = Some(error.into());
+        }
         Poll::Ready(())
     }
 
-    /// The record of this call, and the time it has.
-    fn begin<Req>(&self, request: &mut Req) -> (Option<Attempts>, TimeLeft)
+    /// Takes what the request brings along, and makes a record if somebody inside reads one.
+    #[inline]
+    fn unpack<Req>(&self, request: &mut Req) -> P::Luggage
     where
         P: Carry<Req>,
     {
-        let kind = &self.policy.kind;
-        let own = kind.time(request);
-        let outer = if P::CARRIES { kind.take(request) } else { None };
-        let time = TimeLeft::new(own, None, outer.as_ref().and_then(Attempts::deadline));
-        let attempts =
-            outer.or_else(|| self.reader_inside.then(|| Attempts::new(time.deadline(clock::now))));
-        (attempts, time)
+        let mut luggage = self.policy.kind.unpack(request);
+        if self.reader_inside {
+            luggage.open(|time| Attempts::new(time.of_arrival(clock::now)));
+        }
+        luggage
     }
 
     fn deposit(&self, attempts: Option<&Attempts>) {
@@ -81,6 +82,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
     }
 
     /// Calls the first service, or tells why it was not ready and gives the request back.
+    #[inline]
     fn call_inner<R>(
         &mut self,
         mut request: R,
@@ -90,8 +92,8 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         S: Service<R>,
         P: Carry<R>,
     {
-        if let Some(error) = self.unready.take() {
-            return (Primary::Unready { error: Some(error) }, Some(request));
+        if self.unready.is_some() {
+            return (Primary::Unready { error: self.unready.take() }, Some(request));
         }
         if let Some(attempts) = attempts.filter(|_| self.reader_inside) {
             self.policy.kind.put(&mut request, attempts.clone());
@@ -110,18 +112,20 @@ where
 {
     type Response = P::Response;
     type Error = A::Error;
-    type Future = AnswerFuture<S::Future, A, C, P, A::Kept, Req>;
+    type Future = AnswerFuture<S::Future, A, C, P, A::Kept, <P as Carry<Req>>::Luggage, Req>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
         self.poll_inner::<Req, Req>(cx).map(Ok)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (attempts, _) = self.begin(&mut request);
+        let luggage = self.unpack(&mut request);
         let allowed = !self.policy.kind.policy(&request).no_fallback;
         let kept = self.policy.alternative.keep(&request);
-        let (primary, _) = self.call_inner(request, attempts.as_ref());
-        AnswerFuture::new(primary, self.policy.clone(), attempts, kept, allowed)
+        let (primary, _) = self.call_inner(request, luggage.attempts());
+        AnswerFuture::new(primary, self.policy.clone(), luggage, kept, allowed)
     }
 }
 
@@ -138,17 +142,19 @@ where
     type Error = BoxError;
     type Future = BackupFuture<S, T, C, P, Req>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.poll_inner::<Req, P::Request>(cx).map(Ok)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (attempts, time) = self.begin(&mut request);
-        self.deposit(attempts.as_ref());
+        let luggage = self.unpack(&mut request);
+        self.deposit(luggage.attempts());
         let allowed = !self.policy.kind.policy(&request).no_fallback;
         let (first, copies) = self.policy.kind.start(request, allowed);
-        let (primary, unsent) = self.call_inner(first, attempts.as_ref());
-        BackupFuture::new(primary, self.policy.clone(), attempts, time, allowed, copies, unsent)
+        let (primary, unsent) = self.call_inner(first, luggage.attempts());
+        BackupFuture::new(primary, self.policy.clone(), luggage, allowed, copies, unsent)
     }
 }
 

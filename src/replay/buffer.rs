@@ -232,11 +232,7 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    fn read(
-        &mut self,
-        reader: usize,
-        cx: &mut Context<'_>,
-    ) -> (PolledFrame, Vec<Waker>) {
+    fn read(&mut self, reader: usize, cx: &mut Context<'_>) -> (PolledFrame, Vec<Waker>) {
         let end = self.end();
         let Place::At { next, waker } = &mut self.places[reader] else {
             return (Poll::Ready(Some(Err(lost()))), Vec::new());
@@ -290,10 +286,7 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> PolledFrame {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let mut state = self.shared.lock();
         let (frame, wakers) = state.read(self.place, cx);
         let freed = state.let_go();

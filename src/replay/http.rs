@@ -1,7 +1,7 @@
 //! Requests of HTTP and gRPC.
 
 use super::buffer::Keeper;
-use super::{Carry, MapBody, Replay, ReplayBody, RequestTime, Same, sealed::Sealed};
+use super::{Carried, Carry, MapBody, Replay, ReplayBody, Same, TimeLimit, sealed::Sealed};
 use crate::attempts::Attempts;
 use crate::classify::Evidence;
 use crate::deadline::{Deadline, read_grpc_timeout, write_grpc_timeout};
@@ -155,8 +155,13 @@ impl<M> Sealed for Http<M> {}
 impl<B, M> Carry<Request<B>> for Http<M> {
     const CARRIES: bool = true;
 
-    fn take(&self, request: &mut Request<B>) -> Option<Attempts> {
-        request.extensions_mut().remove()
+    type Luggage = Carried;
+
+    fn unpack(&self, request: &mut Request<B>) -> Carried {
+        let timeout = request.headers().get(GRPC_TIMEOUT).and_then(read_grpc_timeout);
+        let extensions = request.extensions_mut();
+        let time = TimeLimit { deadline: extensions.get::<Deadline>().copied(), timeout };
+        Carried::new(extensions.remove(), time)
     }
 
     fn put(&self, request: &mut Request<B>, attempts: Attempts) {
@@ -165,13 +170,6 @@ impl<B, M> Carry<Request<B>> for Http<M> {
 
     fn policy(&self, request: &Request<B>) -> Policy {
         request.extensions().get().copied().unwrap_or_default()
-    }
-
-    fn time(&self, request: &Request<B>) -> RequestTime {
-        RequestTime {
-            deadline: request.extensions().get::<Deadline>().copied(),
-            timeout: request.headers().get(GRPC_TIMEOUT).and_then(read_grpc_timeout),
-        }
     }
 }
 

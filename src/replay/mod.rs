@@ -31,9 +31,11 @@ pub use self::{
 };
 
 use crate::attempts::Attempts;
+#[doc(hidden)]
+pub use crate::attempts::{Carried, Luggage};
 use crate::classify::Evidence;
 #[doc(hidden)]
-pub use crate::deadline::RequestTime;
+pub use crate::deadline::TimeLimit;
 
 use crate::outcome::Outcome;
 use crate::policy::Policy;
@@ -57,9 +59,13 @@ pub trait Carry<Req>: sealed::Sealed {
     #[doc(hidden)]
     const CARRIES: bool;
 
-    /// Takes the record out of the request.
+    /// What requests of this kind bring along.
     #[doc(hidden)]
-    fn take(&self, request: &mut Req) -> Option<Attempts>;
+    type Luggage: Luggage;
+
+    /// Takes the record out of the request, and reads by when it wants an answer.
+    #[doc(hidden)]
+    fn unpack(&self, request: &mut Req) -> Self::Luggage;
 
     /// Puts a record into the request.
     #[doc(hidden)]
@@ -68,10 +74,6 @@ pub trait Carry<Req>: sealed::Sealed {
     /// Reads what the request allows.
     #[doc(hidden)]
     fn policy(&self, request: &Req) -> Policy;
-
-    /// Reads by when the request wants an answer.
-    #[doc(hidden)]
-    fn time(&self, request: &Req) -> RequestTime;
 }
 
 /// Copies requests of type `Req`.

@@ -1,6 +1,6 @@
 //! Requests that are not HTTP.
 
-use super::{Carry, Replay, RequestTime, sealed::Sealed};
+use super::{Carried, Carry, Replay, TimeLimit, sealed::Sealed};
 use crate::attempts::Attempts;
 use crate::classify::Evidence;
 use crate::outcome::Outcome;
@@ -93,18 +93,14 @@ macro_rules! carry_nothing {
     () => {
         const CARRIES: bool = false;
 
-        fn take(&self, _: &mut Req) -> Option<Attempts> {
-            None
-        }
+        type Luggage = ();
+
+        fn unpack(&self, _: &mut Req) {}
 
         fn put(&self, _: &mut Req, _: Attempts) {}
 
         fn policy(&self, _: &Req) -> Policy {
             Policy::new()
-        }
-
-        fn time(&self, _: &Req) -> RequestTime {
-            RequestTime::default()
         }
     };
 }
@@ -120,8 +116,10 @@ impl<Req> Carry<Req> for CopyWith<Req> {
 impl<Req> Carry<Req> for Slot<Req> {
     const CARRIES: bool = true;
 
-    fn take(&self, request: &mut Req) -> Option<Attempts> {
-        (self.0)(request).take()
+    type Luggage = Carried;
+
+    fn unpack(&self, request: &mut Req) -> Carried {
+        Carried::new((self.0)(request).take(), TimeLimit::default())
     }
 
     fn put(&self, request: &mut Req, attempts: Attempts) {
@@ -130,10 +128,6 @@ impl<Req> Carry<Req> for Slot<Req> {
 
     fn policy(&self, _: &Req) -> Policy {
         Policy::new()
-    }
-
-    fn time(&self, _: &Req) -> RequestTime {
-        RequestTime::default()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
-use super::state::Course;
-use crate::attempts::Attempts;
+use super::state::{Again, Course, Plan};
+use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
-use crate::clock::{self, Sleep};
+use crate::clock;
 use crate::outcome::Outcome;
 use crate::replay::{Carry, Replay};
 use pin_project_lite::pin_project;
@@ -26,7 +26,7 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future>,
-        rest: Rest<S, C, P, P::Copies, P::Request>,
+        rest: Rest<S, C, P, P::Copies, P::Request, <P as Carry<Req>>::Luggage>,
     }
 }
 
@@ -35,22 +35,19 @@ pin_project! {
     enum State<F> {
         // an attempt is on its way
         Attempt { #[pin] future: F },
-        // the next one waits its delay
-        Delay { #[pin] sleep: Sleep },
-        // and for the service to be ready again
-        Ready,
+        // the next one waits its delay, and then for the service to be ready again
+        Between,
     }
 }
 
 /// All that stays in its place from attempt to attempt.
-struct Rest<S, C, P, Copies, Request> {
+struct Rest<S, C, P, Copies, Request, L> {
     /// The service that was ready and called: it will be ready again before the next attempt.
     inner: S,
     policy: Arc<RetryPolicy<C, P>>,
     copies: Option<Copies>,
-    /// The request of the attempt that is coming.
-    next: Option<Request>,
-    course: Course,
+    course: Course<L>,
+    again: Option<Pin<Box<Again<Request>>>>,
 }
 
 impl<S, C, P, Req> RetryFuture<S, C, P, Req>
@@ -58,14 +55,16 @@ where
     S: Service<P::Request>,
     P: Replay<Req>,
 {
+    #[inline]
     pub(super) fn new(
         inner: S,
         first: S::Future,
         policy: Arc<RetryPolicy<C, P>>,
         copies: P::Copies,
-        course: Course,
+        luggage: <P as Carry<Req>>::Luggage,
     ) -> Self {
-        let rest = Rest { inner, policy, copies: Some(copies), next: None, course };
+        let course = Course::new(luggage);
+        let rest = Rest { inner, policy, copies: Some(copies), course, again: None };
         Self { state: State::Attempt { future: first }, rest }
     }
 }
@@ -78,93 +77,75 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // the whole way of a good call: short, so that it can be compiled into its caller
+        let this = self.as_mut().project();
+        let StateProjected::Attempt { future } = this.state.project() else {
+            return self.go_on(cx, None);
+        };
+        let Poll::Ready(result) = future.poll(cx) else {
+            this.rest.course.arrive(&this.rest.policy, clock::now);
+            return Poll::Pending;
+        };
+        let outcome = this.rest.policy.classify.classify(result.as_ref());
+        if !outcome.is_failed() {
+            return Poll::Ready(result);
+        }
+        self.go_on(cx, Some((outcome, result)))
+    }
+}
+
+impl<S, C, P, Req> RetryFuture<S, C, P, Req>
+where
+    S: Service<P::Request>,
+    C: Classify<S::Response, S::Error>,
+    P: Replay<Req>,
+{
+    /// The way from a failure to the next answer, and so on.
+    #[cold]
+    fn go_on(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut failed: Option<(Outcome, Result<S::Response, S::Error>)>,
+    ) -> Poll<Result<S::Response, S::Error>> {
         let mut this = self.project();
         let rest = this.rest;
         loop {
+            if let Some((outcome, result)) = failed.take() {
+                let Some(delay) = rest.after_failure::<Req>(outcome, &result) else {
+                    return Poll::Ready(result);
+                };
+                // the attempt goes before its answer does, and both before the delay begins
+                this.state.set(State::Between);
+                drop(result);
+                rest.wait(delay);
+            }
             let result = match this.state.as_mut().project() {
-                StateProjected::Attempt { future } => {
-                    let Poll::Ready(result) = future.poll(cx) else {
-                        rest.course.time.arrive(clock::now);
-                        return Poll::Pending;
-                    };
-                    result
-                }
-                StateProjected::Delay { sleep } => {
-                    ready!(sleep.poll(cx));
-                    this.state.set(State::Ready);
-                    continue;
-                }
-                StateProjected::Ready => match ready!(rest.ready_again::<Req>(cx)) {
-                    Ok(reader_inside) => {
-                        // taken already only if the last attempt panicked
-                        let Some(future) = rest.attempt::<Req>(reader_inside) else {
-                            return Poll::Pending;
-                        };
+                StateProjected::Attempt { future } => ready!(future.poll(cx)),
+                StateProjected::Between => match ready!(rest.start_again::<Req>(cx)) {
+                    Ok(future) => {
                         this.state.set(State::Attempt { future });
                         continue;
                     }
-                    Err(error) => {
-                        rest.course.take_back();
-                        Err(error)
-                    }
+                    Err(error) => Err(error),
                 },
             };
             let outcome = rest.policy.classify.classify(result.as_ref());
             if !outcome.is_failed() {
                 return Poll::Ready(result);
             }
-            let Some(delay) = rest.after_failure::<Req>(outcome, &result) else {
-                return Poll::Ready(result);
-            };
-            // the attempt goes before its answer does, and both before the delay begins
-            this.state.set(State::Ready);
-            drop(result);
-            if !delay.is_zero() {
-                let until = clock::after(clock::now(), delay);
-                this.state.set(State::Delay { sleep: clock::sleep_until(until) });
-            }
+            failed = Some((outcome, result));
         }
     }
 }
 
-impl<S, C, P, Copies, Request> Rest<S, C, P, Copies, Request>
+impl<S, C, P, Copies, Request, L> Rest<S, C, P, Copies, Request, L>
 where
     S: Service<Request>,
+    L: Luggage,
 {
-    /// Polls the service ready and says whether a service in it reads the record.
-    fn ready_again<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, S::Error>>
-    where
-        P: Replay<Req, Copies = Copies, Request = Request>,
-    {
-        if !<P as Carry<Req>>::CARRIES {
-            return self.inner.poll_ready(cx).map_ok(|()| false);
-        }
-        let (polled, inside) = Attempts::listen_for_reader(|| self.inner.poll_ready(cx));
-        polled.map_ok(|()| inside)
-    }
-
-    fn attempt<Req>(&mut self, reader_inside: bool) -> Option<S::Future>
-    where
-        P: Replay<Req, Copies = Copies, Request = Request>,
-    {
-        let mut request = self.next.take()?;
-        let kind = &self.policy.kind;
-        let (number, record) = self.course.begin();
-        let remaining = self.course.time.remaining(clock::now());
-        kind.stamp(&mut request, number, remaining);
-        if let Some(record) = record.filter(|_| reader_inside) {
-            kind.put(&mut request, record);
-        }
-        if self.course.retries() >= self.policy.max_retries {
-            self.copies = None;
-        }
-        self.policy.counts.retry();
-        Some(self.inner.call(request))
-    }
-
     /// Decides on another attempt and prepares it; returns the delay before it.
-    #[cold]
     fn after_failure<Req>(
         &mut self,
         outcome: Outcome,
@@ -177,24 +158,29 @@ where
         let policy = &*self.policy;
         let evidence = policy.classify.evidence(result.as_ref());
         let now = clock::now();
-        self.course.time.arrive(|| now);
+        let course = &mut self.course;
+        course.arrive(policy, || now);
+        let again = self.again.get_or_insert_with(|| Box::pin(Again::new(policy)));
+        let plan = again.as_mut().project().plan;
         let asked = match &mut self.copies {
             None => Err(GaveUp::OutOfRetries),
             Some(copies) if !policy.kind.may_repeat(copies, outcome, &evidence) => {
                 Err(GaveUp::NotRepeatable)
             }
-            Some(copies) => self.course.ask(policy, outcome, &evidence, now).and_then(|delay| {
-                // one that was prepared and never sent serves again
-                self.next = self.next.take().or_else(|| policy.kind.instead(copies));
-                self.next.as_ref().map(|_| delay).ok_or(GaveUp::NotReplayable)
-            }),
+            Some(copies) => {
+                plan.ask(policy, course, outcome, &evidence, now).and_then(|delay| {
+                    // one that was prepared and never sent serves again
+                    plan.request = plan.request.take().or_else(|| policy.kind.instead(copies));
+                    plan.request.as_ref().map(|_| delay).ok_or(GaveUp::NotReplayable)
+                })
+            }
         };
         match asked {
             Ok(delay) => {
-                self.course.commit();
+                plan.commit(course);
                 tracing::debug!(
                     target: "tower_failover::retry",
-                    retry = self.course.retries(),
+                    retry = plan.retries(course),
                     outcome = outcome.name(),
                     delay = ?delay,
                     "retry"
@@ -202,11 +188,11 @@ where
                 Some(delay)
             }
             Err(why) => {
-                self.course.take_back();
+                plan.take_back();
                 policy.counts.gave_up(why);
                 tracing::debug!(
                     target: "tower_failover::retry",
-                    retries = self.course.retries(),
+                    retries = plan.retries(course),
                     outcome = outcome.name(),
                     reason = why.name(),
                     "gave up"
@@ -214,6 +200,65 @@ where
                 None
             }
         }
+    }
+
+    fn wait(&mut self, delay: Duration) {
+        if let Some(again) = self.again.as_mut().filter(|_| !delay.is_zero()) {
+            let until = clock::after(clock::now(), delay);
+            again.as_mut().project().sleep.set(Some(clock::sleep_until(until)));
+        }
+    }
+
+    /// Waits out the delay, polls the service ready and starts the attempt.
+    fn start_again<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Future, S::Error>>
+    where
+        P: Replay<Req, Copies = Copies, Request = Request>,
+    {
+        // polled again after a panic
+        let Some(again) = &mut self.again else { return Poll::Pending };
+        let mut again = again.as_mut().project();
+        if let Some(sleep) = again.sleep.as_mut().as_pin_mut() {
+            ready!(sleep.poll(cx));
+            again.sleep.set(None);
+        }
+        let plan = again.plan;
+        let (ready, reader_inside) = if <P as Carry<Req>>::CARRIES {
+            Attempts::listen_for_reader(|| self.inner.poll_ready(cx))
+        } else {
+            (self.inner.poll_ready(cx), false)
+        };
+        if let Err(error) = ready!(ready) {
+            plan.take_back();
+            return Poll::Ready(Err(error));
+        }
+        let Some(request) = Self::next_request(plan, &self.policy, &self.course, reader_inside)
+        else {
+            return Poll::Pending;
+        };
+        if plan.retries(&self.course) >= self.policy.max_retries {
+            self.copies = None;
+        }
+        self.policy.counts.retry();
+        Poll::Ready(Ok(self.inner.call(request)))
+    }
+
+    /// The request of the attempt that starts now; none if the last one panicked.
+    fn next_request<Req>(
+        plan: &mut Plan<Request>,
+        policy: &RetryPolicy<C, P>,
+        course: &Course<L>,
+        reader_inside: bool,
+    ) -> Option<Request>
+    where
+        P: Replay<Req, Copies = Copies, Request = Request>,
+    {
+        let mut request = plan.request.take()?;
+        let (number, record) = plan.begin(course);
+        policy.kind.stamp(&mut request, number, course.remaining(policy, clock::now()));
+        if let Some(record) = record.filter(|_| reader_inside) {
+            policy.kind.put(&mut request, record);
+        }
+        Some(request)
     }
 }
 

@@ -2,11 +2,9 @@
 
 use super::future::RetryFuture;
 use super::policy::RetryPolicy;
-use super::state::Course;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
 use crate::clock;
-use crate::deadline::TimeLeft;
 use crate::replay::{Carry, Replay};
 use std::fmt;
 use std::mem;
@@ -42,6 +40,7 @@ where
     type Error = S::Error;
     type Future = RetryFuture<S, C, P, Req>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         if !<P as Carry<Req>>::CARRIES {
             return self.inner.poll_ready(cx);
@@ -52,38 +51,40 @@ where
         polled
     }
 
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.policy;
         let kind = &policy.kind;
-        let own = kind.time(&request);
-        let outer = if <P as Carry<Req>>::CARRIES { kind.take(&mut request) } else { None };
-        let known = outer.as_ref().and_then(Attempts::deadline);
-        let time = TimeLeft::new(own, policy.deadline, known);
-        // nobody outside knows of this call: a record is of use only to a reader inside
-        let attempts =
-            outer.or_else(|| self.reader_inside.then(|| Attempts::new(time.deadline(clock::now))));
+        let mut luggage = kind.unpack(&mut request);
+        if self.reader_inside {
+            // nobody outside knows of this call: a record is of use only to a reader inside
+            luggage.open(|time| Attempts::new(time.within(policy.deadline).of_arrival(clock::now)));
+        }
         if let Some(budget) = &policy.budget {
-            match &attempts {
+            match luggage.attempts() {
                 Some(attempts) => attempts.deposit_once(budget),
                 None => budget.deposit(),
             }
         }
         let keep = policy.max_retries > 0 && !kind.policy(&request).no_retry;
         let (mut first, copies) = kind.start(request, keep);
-        if let Some(timeout) = own.timeout {
+        let time = luggage.time();
+        if let Some(timeout) = time.timeout {
             // another limit may be the stricter one
-            let left = time.remaining(clock::now()).filter(|left| *left < timeout);
-            if left.is_some() {
-                kind.stamp(&mut first, 1, left);
+            let now = clock::now();
+            let deadline = time.within(policy.deadline).of_arrival(|| now);
+            let left = deadline.map(|deadline| deadline.remaining_at(now));
+            if let Some(left) = left.filter(|left| *left < timeout) {
+                kind.stamp(&mut first, 1, Some(left));
             }
         }
-        if let Some(attempts) = attempts.as_ref().filter(|_| self.reader_inside) {
+        if let Some(attempts) = luggage.attempts().filter(|_| self.reader_inside) {
             kind.put(&mut first, attempts.clone());
         }
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);
         let future = inner.call(first);
-        RetryFuture::new(inner, future, policy.clone(), copies, Course::new(attempts, time))
+        RetryFuture::new(inner, future, policy.clone(), copies, luggage)
     }
 }
 

@@ -2,36 +2,85 @@
 
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Luggage};
 use crate::backoff::Progress;
 use crate::budget::Withdrawal;
 use crate::classify::Evidence;
-use crate::clock::Instant;
-use crate::deadline::TimeLeft;
+use crate::clock::{Instant, Sleep};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
+use pin_project_lite::pin_project;
 use std::time::Duration;
 
-/// One request on its way through its attempts.
+/// What is known of a request from the start.
 #[derive(Debug)]
-pub(super) struct Course {
-    /// The record that this layer found or made; without one it counts for itself.
-    attempts: Option<Attempts>,
-    pub(super) time: TimeLeft,
-    retries: u32,
-    /// The payment for the attempt that is coming.
-    withdrawal: Option<Withdrawal>,
-    progress: Option<Progress>,
+pub(super) struct Course<L> {
+    pub(super) luggage: L,
+    /// When it arrived, known where a limit counts from there.
+    arrived: Option<Instant>,
 }
 
-impl Course {
-    pub(super) fn new(attempts: Option<Attempts>, time: TimeLeft) -> Self {
-        Self { attempts, time, retries: 0, withdrawal: None, progress: None }
+impl<L: Luggage> Course<L> {
+    #[inline]
+    pub(super) fn new(luggage: L) -> Self {
+        Self { luggage, arrived: None }
     }
 
+    /// Takes this for the time of the arrival, if it is needed and was not taken before.
+    pub(super) fn arrive<C, P>(
+        &mut self,
+        policy: &RetryPolicy<C, P>,
+        now: impl FnOnce() -> Instant,
+    ) {
+        let counts = policy.deadline.is_some() || self.luggage.time().timeout.is_some();
+        if counts && self.arrived.is_none() {
+            self.arrived = Some(now());
+        }
+    }
+
+    pub(super) fn remaining<C, P>(
+        &self,
+        policy: &RetryPolicy<C, P>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let limit = self.luggage.time().within(policy.deadline);
+        let deadline = limit.of_arrival(|| self.arrived.unwrap_or(now));
+        deadline.map(|deadline| deadline.remaining_at(now))
+    }
+}
+
+pin_project! {
+    /// What a request needs from its first failure on. It stands apart, in memory of its own, since
+    /// most requests never need it and would carry it from hand to hand.
+    pub(super) struct Again<Request> {
+        // the delay before the attempt that is coming
+        #[pin]
+        pub(super) sleep: Option<Sleep>,
+        pub(super) plan: Plan<Request>,
+    }
+}
+
+/// The attempt that is coming.
+pub(super) struct Plan<Request> {
+    pub(super) request: Option<Request>,
+    withdrawal: Option<Withdrawal>,
+    progress: Progress,
+    /// The retries that this layer made.
+    own_retries: u32,
+}
+
+impl<Request> Again<Request> {
+    pub(super) fn new<C, P>(policy: &RetryPolicy<C, P>) -> Self {
+        let progress = Progress::new(policy.seeds.next());
+        let plan = Plan { request: None, withdrawal: None, progress, own_retries: 0 };
+        Self { sleep: None, plan }
+    }
+}
+
+impl<Request> Plan<Request> {
     /// The retries of this request over all layers.
-    pub(super) fn retries(&self) -> u32 {
-        self.attempts.as_ref().map_or(self.retries, Attempts::retries)
+    pub(super) fn retries(&self, course: &Course<impl Luggage>) -> u32 {
+        course.luggage.attempts().map_or(self.own_retries, Attempts::retries)
     }
 
     /// Asks for another attempt, in the order of the module page; after `Ok` it is paid for, and
@@ -39,16 +88,17 @@ impl Course {
     pub(super) fn ask<C, P>(
         &mut self,
         policy: &RetryPolicy<C, P>,
+        course: &Course<impl Luggage>,
         outcome: Outcome,
         evidence: &Evidence,
         now: Instant,
     ) -> Result<Duration, GaveUp> {
-        let elsewhere = self.attempts.as_ref().is_some_and(Attempts::untried_left);
+        let elsewhere = course.luggage.attempts().is_some_and(Attempts::untried_left);
         let local = evidence.local && outcome == Outcome::Refused;
         if !elsewhere && (local || outcome == Outcome::Unsuitable) {
             return Err(GaveUp::NowhereElse);
         }
-        if self.retries() >= policy.max_retries {
+        if self.retries(course) >= policy.max_retries {
             return Err(GaveUp::OutOfRetries);
         }
         // what never left our side costs nobody anything
@@ -59,7 +109,7 @@ impl Course {
         let at_once = elsewhere && (policy.elsewhere_at_once || local);
         let delay = self.delay(policy, evidence.hint(outcome), at_once)?;
         let needed = delay.saturating_add(policy.min_attempt);
-        if self.time.remaining(now).is_some_and(|remaining| needed > remaining) {
+        if course.remaining(policy, now).is_some_and(|remaining| needed > remaining) {
             return Err(GaveUp::OutOfTime);
         }
         self.withdrawal = withdrawal;
@@ -73,27 +123,26 @@ impl Course {
         at_once: bool,
     ) -> Result<Duration, GaveUp> {
         let backoff = &policy.backoff;
-        let progress = self.progress.get_or_insert_with(|| Progress::new(policy.seeds.next()));
         match hint {
             Some(Hint::Never) => Err(GaveUp::ToldNotTo),
             Some(Hint::Exactly(delay)) if delay <= policy.max_hint => {
-                progress.restart();
+                self.progress.restart();
                 Ok(delay)
             }
             Some(Hint::Exactly(_)) => Err(GaveUp::ToldToWaitTooLong),
             _ if at_once => Ok(Duration::ZERO),
             Some(Hint::AtLeast(hint)) if hint <= policy.max_hint => {
-                Ok(progress.after_hint(backoff, hint))
+                Ok(self.progress.after_hint(backoff, hint))
             }
             Some(Hint::AtLeast(_)) => Err(GaveUp::ToldToWaitTooLong),
-            None => Ok(progress.next(backoff)),
+            None => Ok(self.progress.next(backoff)),
         }
     }
 
     /// From here on the retry is made.
-    pub(super) fn commit(&mut self) {
-        self.retries = self.retries.saturating_add(1);
-        if let Some(attempts) = &self.attempts {
+    pub(super) fn commit(&mut self, course: &Course<impl Luggage>) {
+        self.own_retries = self.own_retries.saturating_add(1);
+        if let Some(attempts) = course.luggage.attempts() {
             attempts.count_retry();
         }
     }
@@ -104,12 +153,12 @@ impl Course {
     }
 
     /// The attempt that was asked for starts now. Returns its number and its record.
-    pub(super) fn begin(&mut self) -> (u32, Option<Attempts>) {
+    pub(super) fn begin(&mut self, course: &Course<impl Luggage>) -> (u32, Option<Attempts>) {
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.spend();
         }
-        let record = self.attempts.as_ref().map(Attempts::next);
-        let number = record.as_ref().map_or(self.retries.saturating_add(1), Attempts::number);
+        let record = course.luggage.attempts().map(Attempts::next);
+        let number = record.as_ref().map_or(self.own_retries.saturating_add(1), Attempts::number);
         (number, record)
     }
 }

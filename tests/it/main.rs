@@ -1,0 +1,12 @@
+//! One integration binary: a file per middleware, and what they share in `support`.
+
+mod support;
+
+mod api;
+mod contract;
+mod fallback;
+mod props;
+mod replay;
+mod retry;
+mod tidy;
+mod wire;
