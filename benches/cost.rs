@@ -85,11 +85,31 @@ fn inner<const PENDING: bool, T>() -> impl Inner<T> {
 #[inline(never)]
 async fn drive<S, T>(mut service: S, calls: u64, request: impl Fn(u64) -> T)
 where
-    S: Service<T, Error: fmt::Debug>,
+    S: Service<T, Response: Count, Error: fmt::Debug>,
 {
+    let mut sum = 0_u64;
     for call in 0..calls {
         poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
-        black_box(service.call(black_box(request(call))).await.unwrap());
+        let answer = service.call(black_box(request(call))).await.unwrap();
+        sum = sum.wrapping_add(answer.count());
+    }
+    black_box(sum);
+}
+
+/// What is looked at of an answer.
+trait Count {
+    fn count(&self) -> u64;
+}
+
+impl Count for u64 {
+    fn count(&self) -> u64 {
+        *self
+    }
+}
+
+impl<B> Count for http::Response<B> {
+    fn count(&self) -> u64 {
+        u64::from(self.status().as_u16())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::budget::Budget;
 use crate::deadline::{Deadline, TimeLimit};
+use crate::policy::Policy;
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -194,6 +195,9 @@ pub trait Luggage: fmt::Debug {
 
     /// By when the request wants an answer.
     fn time(&self) -> TimeLimit;
+
+    /// What the request allows.
+    fn policy(&self) -> Policy;
 }
 
 impl Luggage for () {
@@ -206,6 +210,10 @@ impl Luggage for () {
     fn time(&self) -> TimeLimit {
         TimeLimit::default()
     }
+
+    fn policy(&self) -> Policy {
+        Policy::new()
+    }
 }
 
 /// What an HTTP request brings along, or one with a slot.
@@ -214,13 +222,14 @@ impl Luggage for () {
 pub struct Carried {
     attempts: Option<Attempts>,
     time: TimeLimit,
+    policy: Policy,
 }
 
 impl Carried {
-    /// `time`: what the request itself says.
-    pub(crate) fn new(attempts: Option<Attempts>, time: TimeLimit) -> Self {
+    /// `time` and `policy`: what the request itself says.
+    pub(crate) fn new(attempts: Option<Attempts>, time: TimeLimit, policy: Policy) -> Self {
         let time = time.until(attempts.as_ref().and_then(Attempts::deadline));
-        Self { attempts, time }
+        Self { attempts, time, policy }
     }
 }
 
@@ -236,5 +245,9 @@ impl Luggage for Carried {
 
     fn time(&self) -> TimeLimit {
         self.time
+    }
+
+    fn policy(&self) -> Policy {
+        self.policy
     }
 }

@@ -22,13 +22,17 @@ use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
 pin_project! {
-    /// The call of the first service.
-    #[project = PrimaryProjected]
-    pub(super) enum Primary<F> {
+    /// The call of the first service, and what was kept of its request.
+    #[project = FirstProjected]
+    #[project_replace = FirstReplaced]
+    pub(super) enum First<F, Kept> {
         // on its way
-        Called { #[pin] future: F },
-        // it was not ready, with this error; taken when it is told
-        Unready { error: Option<BoxError> },
+        Called { #[pin] future: F, kept: Kept },
+        // it was not ready, with this error; taken when it is told. It stands in an `Arc` of its own
+        // since little code is needed to drop one, and every call has to
+        Unready { error: Option<Arc<BoxError>>, kept: Kept },
+        // told
+        Done,
     }
 }
 
@@ -36,12 +40,9 @@ pin_project! {
     /// The future of a [`Fallback`](super::Fallback) that makes its answer itself.
     pub struct AnswerFuture<F, A, C, P, Kept, L, Req> {
         #[pin]
-        primary: Primary<F>,
+        first: First<F, Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
         luggage: L,
-        // what was kept of the request, until it is told
-        kept: Option<Kept>,
-        allowed: bool,
         request: PhantomData<fn(Req)>,
     }
 }
@@ -49,13 +50,11 @@ pin_project! {
 impl<F, A, C, P, Kept, L, Req> AnswerFuture<F, A, C, P, Kept, L, Req> {
     #[inline]
     pub(super) fn new(
-        primary: Primary<F>,
+        first: First<F, Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
         luggage: L,
-        kept: Kept,
-        allowed: bool,
     ) -> Self {
-        Self { primary, policy, luggage, kept: Some(kept), allowed, request: PhantomData }
+        Self { first, policy, luggage, request: PhantomData }
     }
 }
 
@@ -71,67 +70,72 @@ where
     type Output = Result<P::Response, A::Error>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // the whole way of a good call: short, so that it can be compiled into its caller
-        let this = self.as_mut().project();
-        let result = match this.primary.project() {
-            PrimaryProjected::Called { future } => ready!(future.poll(cx)),
-            PrimaryProjected::Unready { error } => match error.take() {
-                Some(error) => return self.replace(Err(error), false),
-                // told already
+        let mut this = self.project();
+        let policy = &**this.policy;
+        let result = match this.first.as_mut().project() {
+            FirstProjected::Called { future, .. } => match ready!(future.poll(cx)) {
+                Ok(answer)
+                    if this.luggage.policy().no_fallback || !policy.replaces_answer(&answer) =>
+                {
+                    return Poll::Ready(Ok(policy.kind.first(answer)));
+                }
+                result => result.map_err(Into::into),
+            },
+            FirstProjected::Unready { error, .. } => match error.take().and_then(Arc::into_inner) {
+                Some(error) => Err(error),
                 None => return Poll::Pending,
             },
+            FirstProjected::Done => return Poll::Pending,
         };
-        let policy = &**this.policy;
-        match result {
-            Ok(answer) if !(*this.allowed && policy.replaces_answer(&answer)) => {
-                Poll::Ready(Ok(policy.kind.first(answer)))
-            }
-            result => self.replace(result, true),
-        }
+        // the call goes before the fallback begins
+        let (kept, called) = match this.first.project_replace(First::Done) {
+            FirstReplaced::Called { kept, .. } => (kept, true),
+            FirstReplaced::Unready { kept, .. } => (kept, false),
+            FirstReplaced::Done => return Poll::Pending,
+        };
+        Poll::Ready(policy.replace(&*this.luggage, kept, result, called))
     }
 }
 
-impl<F, A, C, P, Kept, L, Req> AnswerFuture<F, A, C, P, Kept, L, Req> {
+impl<A, C, P> FallbackPolicy<A, C, P> {
     /// Replaces an answer that is to be replaced, or an error that may be; `called`: by the service
     /// that failed, and not because it was not ready.
     #[cold]
-    fn replace<Res, E>(
-        self: Pin<&mut Self>,
-        result: Result<Res, E>,
+    fn replace<Req, Res>(
+        &self,
+        luggage: &impl Luggage,
+        kept: A::Kept,
+        result: Result<Res, BoxError>,
         called: bool,
-    ) -> Poll<Result<P::Response, A::Error>>
+    ) -> Result<P::Response, A::Error>
     where
-        E: Into<BoxError>,
-        A: Answer<Req, Res, Kept = Kept>,
+        A: Answer<Req, Res>,
         C: Classify<Res, BoxError>,
         P: Join<Res, A::Alt>,
-        L: Luggage,
     {
-        let this = self.project();
-        let policy = &**this.policy;
-        let result = result.map_err(Into::into);
-        let outcome = policy.classify.classify(result.as_ref());
-        let Some(kept) = this.kept.take() else { return Poll::Pending };
-        let attempts = attempts_made(called, this.luggage.attempts());
+        let outcome = self.classify.classify(result.as_ref());
+        let attempts = attempts_made(called, luggage.attempts());
         let failed = |result| Failed { result, outcome, attempts, kept };
-        policy.counts.primary(outcome);
-        let _guard = PanicGuard(policy.counts.clone());
+        self.counts.primary(outcome);
+        let _guard = PanicGuard(self.counts.clone());
+        let passes = luggage.policy().no_fallback || !self.replaces(outcome, result.is_err());
         let answer = match result {
-            Err(error) if !(*this.allowed && policy.replaces(outcome, true)) => {
-                match policy.alternative.unchosen(error, |error| failed(Err(error))) {
+            Err(error) if passes => {
+                match self.alternative.unchosen(error, |error| failed(Err(error))) {
                     Ok(answer) => answer,
                     Err(error) => {
-                        policy.counts.withheld();
-                        return Poll::Ready(Err(error));
+                        self.counts.withheld();
+                        return Err(error);
                     }
                 }
             }
-            result => policy.alternative.answer(failed(result)),
+            result => self.alternative.answer(failed(result)),
         };
-        policy.counts.answered();
-        policy.tell(outcome, "answered instead");
-        Poll::Ready(Ok(policy.kind.fallback(answer, || policy.degraded(outcome))))
+        self.counts.answered();
+        self.tell(outcome, "answered instead");
+        Ok(self.kind.fallback(answer, || self.degraded(outcome)))
     }
 }
 
@@ -161,7 +165,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjected]
     enum State<F, T, G> {
-        First { #[pin] primary: Primary<F> },
+        First { #[pin] first: First<F, ()> },
         // the backup is asked whether it is ready
         Ready { backup: T },
         // and called
@@ -175,7 +179,6 @@ struct Rest<T, C, P, Copies, Request, L, Res> {
     luggage: L,
     /// When the request arrived, known where a limit counts from there.
     arrived: Option<Instant>,
-    allowed: bool,
     copies: Option<Copies>,
     /// What the backup will be sent; there from the start where the first service was not called.
     request: Option<Request>,
@@ -202,10 +205,9 @@ where
 {
     #[inline]
     pub(super) fn new(
-        primary: Primary<S::Future>,
+        first: First<S::Future, ()>,
         policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
         luggage: <P as Carry<Req>>::Luggage,
-        allowed: bool,
         copies: P::Copies,
         unsent: Option<P::Request>,
     ) -> Self {
@@ -213,12 +215,11 @@ where
             policy,
             luggage,
             arrived: None,
-            allowed,
             copies: Some(copies),
             request: unsent,
             switch: None,
         };
-        Self { state: State::First { primary }, limit: None, rest }
+        Self { state: State::First { first }, limit: None, rest }
     }
 }
 
@@ -237,26 +238,28 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // the whole way of a good call: short, so that it can be compiled into its caller
         let this = self.as_mut().project();
-        let StateProjected::First { primary } = this.state.project() else {
+        let StateProjected::First { first } = this.state.project() else {
             return self.back_up(cx);
         };
-        let result = match primary.project() {
-            PrimaryProjected::Called { future } => {
+        let result = match first.project() {
+            FirstProjected::Called { future, .. } => {
                 let Poll::Ready(result) = future.poll(cx) else {
                     this.rest.arrive(clock::now);
                     return Poll::Pending;
                 };
                 result
             }
-            PrimaryProjected::Unready { error } => match error.take() {
+            FirstProjected::Unready { error, .. } => match error.take().and_then(Arc::into_inner) {
                 Some(error) => return self.after_failure(cx, Err(error), false),
-                // told already
                 None => return Poll::Pending,
             },
+            FirstProjected::Done => return Poll::Pending,
         };
         let policy = &*this.rest.policy;
         match result {
-            Ok(answer) if !(this.rest.allowed && policy.replaces_answer(&answer)) => {
+            Ok(answer)
+                if this.rest.luggage.policy().no_fallback || !policy.replaces_answer(&answer) =>
+            {
                 Poll::Ready(Ok(policy.kind.first(answer)))
             }
             result => self.after_failure(cx, result, true),
@@ -288,7 +291,7 @@ where
         let policy = rest.policy.clone();
         let result = result.map_err(Into::into);
         let outcome = policy.classify.classify(result.as_ref());
-        if !(rest.allowed && policy.replaces(outcome, result.is_err())) {
+        if rest.luggage.policy().no_fallback || !policy.replaces(outcome, result.is_err()) {
             return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
         }
         if let Some(result) = rest.switch::<Req>(outcome, result, called) {

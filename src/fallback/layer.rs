@@ -130,7 +130,8 @@ impl<A, C, P> FallbackLayer<A, C, P> {
         self
     }
 
-    /// Replaces results of these outcomes. Default: those that [failed](Outcome::is_failed).
+    /// Replaces results of these outcomes, of which `Success` never is one. Default: those that
+    /// [failed](Outcome::is_failed).
     pub fn on(mut self, chosen: impl Fn(Outcome) -> bool + Send + Sync + 'static) -> Self {
         self.policy.chosen = Some(Arc::new(chosen));
         self

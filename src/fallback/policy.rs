@@ -101,8 +101,12 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
         }
     }
 
-    /// Whether a result of this outcome is to be replaced.
+    /// Whether a result of this outcome is to be replaced; a success never is.
+    #[inline]
     pub(super) fn replaces(&self, outcome: Outcome, is_error: bool) -> bool {
+        if outcome == Outcome::Success {
+            return false;
+        }
         let chosen = match &self.chosen {
             Some(chosen) => chosen(outcome),
             None => outcome.is_failed(),

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Backup};
 use super::body::Join;
-use super::future::{AnswerFuture, BackupFuture, Primary};
+use super::future::{AnswerFuture, BackupFuture, First};
 use super::policy::FallbackPolicy;
 use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
@@ -24,7 +24,7 @@ pub struct Fallback<S, A, C, P> {
     inner: S,
     policy: Arc<FallbackPolicy<A, C, P>>,
     /// The error of `poll_ready`, to be judged by the next call.
-    unready: Option<BoxError>,
+    unready: Option<Arc<BoxError>>,
     /// Whether the service that is ready reads the record of the attempts.
     reader_inside: bool,
 }
@@ -54,7 +54,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
             self.inner.poll_ready(cx)
         };
         if let Err(error) = ready!(polled) {
-            self.unready = Some(error.into());
+            self.unready = Some(Arc::new(error.into()));
         }
         Poll::Ready(())
     }
@@ -83,22 +83,23 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
 
     /// Calls the first service, or tells why it was not ready and gives the request back.
     #[inline]
-    fn call_inner<R>(
+    fn call_inner<R, Kept>(
         &mut self,
         mut request: R,
         attempts: Option<&Attempts>,
-    ) -> (Primary<S::Future>, Option<R>)
+        kept: Kept,
+    ) -> (First<S::Future, Kept>, Option<R>)
     where
         S: Service<R>,
         P: Carry<R>,
     {
         if self.unready.is_some() {
-            return (Primary::Unready { error: self.unready.take() }, Some(request));
+            return (First::Unready { error: self.unready.take(), kept }, Some(request));
         }
         if let Some(attempts) = attempts.filter(|_| self.reader_inside) {
             self.policy.kind.put(&mut request, attempts.clone());
         }
-        (Primary::Called { future: self.inner.call(request) }, None)
+        (First::Called { future: self.inner.call(request), kept }, None)
     }
 }
 
@@ -122,10 +123,9 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let luggage = self.unpack(&mut request);
-        let allowed = !self.policy.kind.policy(&request).no_fallback;
         let kept = self.policy.alternative.keep(&request);
-        let (primary, _) = self.call_inner(request, luggage.attempts());
-        AnswerFuture::new(primary, self.policy.clone(), luggage, kept, allowed)
+        let (first, _) = self.call_inner(request, luggage.attempts(), kept);
+        AnswerFuture::new(first, self.policy.clone(), luggage)
     }
 }
 
@@ -151,10 +151,10 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let luggage = self.unpack(&mut request);
         self.deposit(luggage.attempts());
-        let allowed = !self.policy.kind.policy(&request).no_fallback;
-        let (first, copies) = self.policy.kind.start(request, allowed);
-        let (primary, unsent) = self.call_inner(first, luggage.attempts());
-        BackupFuture::new(primary, self.policy.clone(), luggage, allowed, copies, unsent)
+        let keep = !luggage.policy().no_fallback;
+        let (request, copies) = self.policy.kind.start(request, keep);
+        let (first, unsent) = self.call_inner(request, luggage.attempts(), ());
+        BackupFuture::new(first, self.policy.clone(), luggage, copies, unsent)
     }
 }
 

@@ -161,15 +161,12 @@ impl<B, M> Carry<Request<B>> for Http<M> {
         let timeout = request.headers().get(GRPC_TIMEOUT).and_then(read_grpc_timeout);
         let extensions = request.extensions_mut();
         let time = TimeLimit { deadline: extensions.get::<Deadline>().copied(), timeout };
-        Carried::new(extensions.remove(), time)
+        let policy = extensions.get::<Policy>().copied().unwrap_or_default();
+        Carried::new(extensions.remove(), time, policy)
     }
 
     fn put(&self, request: &mut Request<B>, attempts: Attempts) {
         request.extensions_mut().insert(attempts);
-    }
-
-    fn policy(&self, request: &Request<B>) -> Policy {
-        request.extensions().get().copied().unwrap_or_default()
     }
 }
 

@@ -38,7 +38,6 @@ use crate::classify::Evidence;
 pub use crate::deadline::TimeLimit;
 
 use crate::outcome::Outcome;
-use crate::policy::Policy;
 use std::time::Duration;
 
 pub(crate) mod sealed {
@@ -63,17 +62,13 @@ pub trait Carry<Req>: sealed::Sealed {
     #[doc(hidden)]
     type Luggage: Luggage;
 
-    /// Takes the record out of the request, and reads by when it wants an answer.
+    /// Takes the record out of the request, and reads what it says of itself.
     #[doc(hidden)]
     fn unpack(&self, request: &mut Req) -> Self::Luggage;
 
     /// Puts a record into the request.
     #[doc(hidden)]
     fn put(&self, request: &mut Req, attempts: Attempts);
-
-    /// Reads what the request allows.
-    #[doc(hidden)]
-    fn policy(&self, request: &Req) -> Policy;
 }
 
 /// Copies requests of type `Req`.

@@ -98,10 +98,6 @@ macro_rules! carry_nothing {
         fn unpack(&self, _: &mut Req) {}
 
         fn put(&self, _: &mut Req, _: Attempts) {}
-
-        fn policy(&self, _: &Req) -> Policy {
-            Policy::new()
-        }
     };
 }
 
@@ -119,15 +115,11 @@ impl<Req> Carry<Req> for Slot<Req> {
     type Luggage = Carried;
 
     fn unpack(&self, request: &mut Req) -> Carried {
-        Carried::new((self.0)(request).take(), TimeLimit::default())
+        Carried::new((self.0)(request).take(), TimeLimit::default(), Policy::new())
     }
 
     fn put(&self, request: &mut Req, attempts: Attempts) {
         *(self.0)(request) = Some(attempts);
-    }
-
-    fn policy(&self, _: &Req) -> Policy {
-        Policy::new()
     }
 }
 

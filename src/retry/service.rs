@@ -66,7 +66,7 @@ where
                 None => budget.deposit(),
             }
         }
-        let keep = policy.max_retries > 0 && !kind.policy(&request).no_retry;
+        let keep = policy.max_retries > 0 && !luggage.policy().no_retry;
         let (mut first, copies) = kind.start(request, keep);
         let time = luggage.time();
         if let Some(timeout) = time.timeout {
