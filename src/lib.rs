@@ -1,4 +1,84 @@
-//! crate docs
+//! Layers for [tower] that keep a service answering when what it calls fails.
+//!
+//! Each layer is one middleware, wraps any [`Service`], and stands in a `ServiceBuilder` beside
+//! tower's own. Use one of them, or build a failover stack from several: they know of each other
+//! through a few small shared types, not through a framework.
+//!
+//! | module | stops | main knob, default |
+//! |---|---|---|
+//! | [`retry`] | failures that pass | [`max_retries`](retry::RetryLayer::max_retries), 2 |
+//! | [`fallback`] | failures that stay | what stands in: a value, a service |
+//!
+//! # Example
+//!
+//! A service that fails is asked again, and when that does not help, something else answers:
+//!
+//! ```
+//! # #[cfg(all(feature = "retry", feature = "fallback"))]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_failover::fallback::FallbackLayer;
+//! use tower_failover::retry::RetryLayer;
+//!
+//! let mut calls = 0;
+//! let flaky = service_fn(move |question: &'static str| {
+//!     calls += 1;
+//!     std::future::ready(match (question, calls) {
+//!         ("hard", _) | (_, 1) => Err("no idea"),
+//!         _ => Ok("42"),
+//!     })
+//! });
+//! let mut service = ServiceBuilder::new()
+//!     .layer(FallbackLayer::plain().value(|_| "ask me later"))
+//!     .layer(RetryLayer::plain())
+//!     .service(flaky);
+//!
+//! assert_eq!(service.ready().await.unwrap().call("easy").await.unwrap(), "42"); // the second attempt
+//! assert_eq!(service.ready().await.unwrap().call("hard").await.unwrap(), "ask me later");
+//! # }
+//! # #[cfg(not(all(feature = "retry", feature = "fallback")))]
+//! # fn main() {}
+//! ```
+//!
+//! # What the layers share
+//!
+//! * **One judgement.** A [`Classify`](classify::Classify) turns a `Result` into an [`Outcome`], and
+//!   every layer goes by that: a 503 is a failure although it is an `Ok`, and a request that our own
+//!   side refused is held against nobody, although it is an `Err`.
+//! * **One way to copy a request.** [`replay`] copies `Clone` requests by clone, and HTTP requests
+//!   with the frames of their bodies as they are first sent.
+//! * **One budget.** A [`Budget`] bounds all extra attempts; clones of one can be given to several
+//!   layers.
+//! * **One record.** [`Attempts`] travels with an HTTP request, so that nested layers count together
+//!   instead of multiplying one another.
+//! * **What a request says of itself.** A [`Policy`] and a [`Deadline`] are typed extensions.
+//!
+//! Every layer has the constructors `plain()`, `http()` and `grpc()`: they choose how a request is
+//! copied and an answer judged.
+//!
+//! # Features
+//!
+//! Nothing is on by default, and a feature only adds: `retry`, `fallback`, `http` (requests and
+//! answers of HTTP and gRPC), and `full` for all of them. `circuit-breaker`, `hedge` and `balance` are
+//! the names of what is to come; they add nothing yet.
+//!
+//! # What it does not do
+//!
+//! Limit rates or cut slow attempts (tower's own layers do), continue a broken stream by replaying
+//! text, count tokens, translate between providers, discover endpoints, or spawn tasks. On the way of
+//! a good call it takes no lock, allocates nothing of its own for a `Clone` request, and boxes no
+//! future.
+//!
+//! # Runtime
+//!
+//! Time is `tokio::time`. Layers and services can be built, cloned and dropped anywhere; a call that
+//! has to wait needs a tokio runtime with time enabled, and panics without one, as `tokio::time::sleep`
+//! does.
+//!
+//! [tower]: https://docs.rs/tower
+//! [`Service`]: tower_service::Service
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(all(feature = "retry", feature = "fallback", feature = "http")),
@@ -6,7 +86,7 @@
         dead_code,
         unused_imports,
         unused_macros,
-        reason = "the middlewares that are left out use the rest"
+        reason = "what a middleware that is left out would use"
     )
 )]
 
@@ -26,6 +106,8 @@ mod stripe;
 pub mod classify;
 #[cfg(feature = "fallback")]
 pub mod fallback;
+#[cfg(all(doc, feature = "full"))]
+pub mod guide;
 pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
