@@ -2,13 +2,13 @@
 
 use super::answer::{Answer, Backup};
 use super::body::Join;
-use super::error::BackupTimeout;
 use super::handle::PanicGuard;
 use super::policy::{Failed, FallbackPolicy, attempts_made};
+use super::state::{Standby, Switch};
 use crate::attempts::{Attempts, Luggage};
 use crate::budget::Withdrawal;
 use crate::classify::{Classify, Evidence};
-use crate::clock::{self, Instant, Sleep};
+use crate::clock::{self, Instant};
 use crate::error::{BoxError, FallbackFailed};
 use crate::outcome::Outcome;
 use crate::replay::{Carry, Replay};
@@ -154,47 +154,28 @@ pin_project! {
         P: Replay<Req>,
     {
         #[pin]
-        state: State<S::Future, T, T::Future>,
-        // the limit of the backup, armed when it is first waited for
-        #[pin]
-        limit: Option<Sleep>,
-        rest: Rest<T, C, P, P::Copies, P::Request, <P as Carry<Req>>::Luggage, S::Response>,
+        state: State<S::Future, P::Request>,
+        rest: Rest<T, C, P, P::Copies, <P as Carry<Req>>::Luggage>,
+        standby: Option<Pin<Box<Standby<T, T::Future, P::Request, S::Response>>>>,
     }
 }
 
 pin_project! {
     #[project = StateProjected]
-    enum State<F, T, G> {
-        First { #[pin] first: First<F, ()> },
-        // the backup is asked whether it is ready
-        Ready { backup: T },
-        // and called
-        Backup { #[pin] future: G },
-        Done,
+    enum State<F, Request> {
+        // with the request itself where the service was not called
+        First { #[pin] first: First<F, Option<Box<Request>>> },
+        // it is the backup's turn
+        Backup,
     }
 }
 
-struct Rest<T, C, P, Copies, Request, L, Res> {
+struct Rest<T, C, P, Copies, L> {
     policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
     luggage: L,
     /// When the request arrived, known where a limit counts from there.
     arrived: Option<Instant>,
     copies: Option<Copies>,
-    /// What the backup will be sent; there from the start where the first service was not called.
-    request: Option<Request>,
-    switch: Option<Switch<Res>>,
-}
-
-/// Why and until when the backup stands in.
-struct Switch<Res> {
-    because: Outcome,
-    until: Instant,
-    withdrawal: Option<Withdrawal>,
-    /// The first result, as far as it may still be told.
-    first: Option<Result<Res, BoxError>>,
-    /// The first service did none of the work.
-    untouched: bool,
-    called: bool,
 }
 
 impl<S, T, C, P, Req> BackupFuture<S, T, C, P, Req>
@@ -205,21 +186,13 @@ where
 {
     #[inline]
     pub(super) fn new(
-        first: First<S::Future, ()>,
+        first: First<S::Future, Option<Box<P::Request>>>,
         policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
         luggage: <P as Carry<Req>>::Luggage,
         copies: P::Copies,
-        unsent: Option<P::Request>,
     ) -> Self {
-        let rest = Rest {
-            policy,
-            luggage,
-            arrived: None,
-            copies: Some(copies),
-            request: unsent,
-            switch: None,
-        };
-        Self { state: State::First { first }, limit: None, rest }
+        let rest = Rest { policy, luggage, arrived: None, copies: Some(copies) };
+        Self { state: State::First { first }, rest, standby: None }
     }
 }
 
@@ -241,33 +214,34 @@ where
         let StateProjected::First { first } = this.state.project() else {
             return self.back_up(cx);
         };
-        let result = match first.project() {
-            FirstProjected::Called { future, .. } => {
-                let Poll::Ready(result) = future.poll(cx) else {
+        let policy = &*this.rest.policy;
+        let (result, unsent) = match first.project() {
+            FirstProjected::Called { future, .. } => match future.poll(cx) {
+                Poll::Ready(Ok(answer))
+                    if this.rest.luggage.policy().no_fallback
+                        || !policy.replaces_answer(&answer) =>
+                {
+                    return Poll::Ready(Ok(policy.kind.first(answer)));
+                }
+                Poll::Ready(result) => (result.map_err(Into::into), None),
+                Poll::Pending => {
                     this.rest.arrive(clock::now);
                     return Poll::Pending;
-                };
-                result
-            }
-            FirstProjected::Unready { error, .. } => match error.take().and_then(Arc::into_inner) {
-                Some(error) => return self.after_failure(cx, Err(error), false),
-                None => return Poll::Pending,
+                }
             },
+            FirstProjected::Unready { error, kept } => {
+                match (error.take().and_then(Arc::into_inner), kept.take()) {
+                    (Some(error), Some(unsent)) => (Err(error), Some(*unsent)),
+                    _ => return Poll::Pending,
+                }
+            }
             FirstProjected::Done => return Poll::Pending,
         };
-        let policy = &*this.rest.policy;
-        match result {
-            Ok(answer)
-                if this.rest.luggage.policy().no_fallback || !policy.replaces_answer(&answer) =>
-            {
-                Poll::Ready(Ok(policy.kind.first(answer)))
-            }
-            result => self.after_failure(cx, result, true),
-        }
+        self.after_failure(cx, result, unsent)
     }
 }
 
-type Joined<P, A, B> = <P as Join<A, B>>::Response;
+type Joined<P, A, B> = Poll<Result<<P as Join<A, B>>::Response, BoxError>>;
 
 impl<S, T, C, P, Req> BackupFuture<S, T, C, P, Req>
 where
@@ -277,191 +251,142 @@ where
     C: Classify<S::Response, BoxError>,
     P: Replay<Req> + Join<S::Response, T::Response>,
 {
-    /// Turns to the backup, or returns the result that failed; `called`: by the service that failed,
-    /// and not because it was not ready.
+    /// Turns to the backup, or returns the result that failed; `unsent` is the request where the first
+    /// service was not ready for it.
     #[cold]
-    fn after_failure<E: Into<BoxError>>(
+    fn after_failure(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        result: Result<S::Response, E>,
-        called: bool,
-    ) -> Poll<Result<Joined<P, S::Response, T::Response>, BoxError>> {
+        result: Result<S::Response, BoxError>,
+        unsent: Option<P::Request>,
+    ) -> Joined<P, S::Response, T::Response> {
         let mut this = self.as_mut().project();
         let rest = this.rest;
-        let policy = rest.policy.clone();
-        let result = result.map_err(Into::into);
+        let policy = &*rest.policy.clone();
         let outcome = policy.classify.classify(result.as_ref());
         if rest.luggage.policy().no_fallback || !policy.replaces(outcome, result.is_err()) {
             return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
         }
-        if let Some(result) = rest.switch::<Req>(outcome, result, called) {
-            return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
-        }
+        policy.counts.primary(outcome);
+        let now = clock::now();
+        rest.arrive(|| now);
+        let evidence = policy.classify.evidence(result.as_ref());
+        let sent = unsent.is_none();
+        let request = match rest.copies.take() {
+            Some(copies) => {
+                request::<_, _, Req, _>(policy, copies, unsent, outcome, &evidence, now)
+            }
+            None => Err("not replayable"),
+        };
+        let (request, withdrawal) = match request {
+            Ok(request) => request,
+            Err(why) => {
+                policy.counts.withheld();
+                policy.tell(outcome, why);
+                return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
+            }
+        };
+        policy.tell(outcome, "switching to the backup");
+        // the first call goes before the backup's begins
+        this.state.set(State::Backup);
         let guard = PanicGuard(policy.counts.clone());
-        let backup = policy.alternative.service();
+        *this.standby = Some(Box::pin(Standby::new(
+            policy.alternative.service(),
+            clock::after(now, policy.within),
+            Switch {
+                because: outcome,
+                untouched: !sent || outcome == Outcome::Refused || evidence.untouched,
+                sent,
+                // an answer that won't be told goes now, an error stays as the source of another
+                first: Some(result).filter(|result| policy.first_result || result.is_err()),
+                request: Some(request),
+                withdrawal,
+            },
+        )));
         drop(guard);
-        this.state.set(State::Ready { backup });
         self.back_up(cx)
     }
 
-    /// The way of the backup's call, within its limit.
+    /// The way of the backup's call.
     #[cold]
-    fn back_up(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Joined<P, S::Response, T::Response>, BoxError>> {
-        let mut this = self.project();
-        let rest = this.rest;
-        let policy = rest.policy.clone();
+    fn back_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Joined<P, S::Response, T::Response> {
+        let this = self.project();
+        let (policy, luggage, arrived) =
+            (&*this.rest.policy, &this.rest.luggage, this.rest.arrived);
+        let Some(standby) = this.standby else { return Poll::Pending };
         let guard = PanicGuard(policy.counts.clone());
-        let polled = loop {
-            match this.state.as_mut().project() {
-                StateProjected::Ready { backup } => {
-                    match Attempts::listen_for_reader(|| backup.poll_ready(cx)) {
-                        (Poll::Ready(Ok(())), reader_inside) => {
-                            // taken already only if the call panicked
-                            let Some(request) = rest.request::<Req>(reader_inside) else {
-                                return Poll::Pending;
-                            };
-                            let future = backup.call(request);
-                            this.state.set(State::Backup { future });
-                        }
-                        (Poll::Ready(Err(error)), _) => break Poll::Ready(Err(error)),
-                        (Poll::Pending, _) => break Poll::Pending,
-                    }
+        let called =
+            standby.as_mut().poll_call(cx, policy.within, |request, switch, reader_inside| {
+                let next = luggage.attempts().filter(|_| switch.sent).map(Attempts::next);
+                let number = next.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
+                let now = clock::now();
+                let deadline = luggage.time().of_arrival(|| arrived.unwrap_or(now));
+                policy.kind.stamp(
+                    request,
+                    number,
+                    deadline.map(|deadline| deadline.remaining_at(now)),
+                );
+                let record = next.or_else(|| luggage.attempts().cloned());
+                if let Some(record) = record.filter(|_| reader_inside) {
+                    policy.kind.put(request, record);
                 }
-                StateProjected::Backup { future } => break future.poll(cx),
-                StateProjected::First { .. } | StateProjected::Done => return Poll::Pending,
-            }
-        };
+            });
+        let result = ready!(called);
         drop(guard);
-        let Some(switch) = rest.switch.as_ref() else { return Poll::Pending };
-        let because = switch.because;
-        let result = match polled {
-            Poll::Ready(result) => result.map_err(Into::into),
-            Poll::Pending => {
-                if this.limit.is_none() {
-                    this.limit.set(Some(clock::sleep_until(switch.until)));
-                }
-                if let Some(limit) = this.limit.as_mut().as_pin_mut() {
-                    ready!(limit.poll(cx));
-                }
-                Err(BackupTimeout::new(policy.within).into())
-            }
-        };
+        let Switch { because, untouched, .. } = standby.switch;
+        let first = standby.as_mut().take_first();
         // the backup's call goes before the result does
-        this.state.set(State::Done);
+        *this.standby = None;
         Poll::Ready(match result {
             Ok(answer) => {
                 policy.counts.answered();
                 Ok(policy.kind.fallback(answer, || policy.degraded(because)))
             }
-            Err(error) => rest.both_failed(error).map(|first| policy.kind.first(first)),
+            Err(error) => {
+                policy.counts.failed();
+                policy.tell(because, "the backup failed too");
+                match first {
+                    Some(first) if policy.first_result => {
+                        first.map(|answer| policy.kind.first(answer))
+                    }
+                    first => {
+                        let first = first.and_then(Result::err);
+                        Err(FallbackFailed::new(error, first, untouched).into())
+                    }
+                }
+            }
         })
     }
 }
 
-impl<T, C, P, Copies, Request, L: Luggage, Res> Rest<T, C, P, Copies, Request, L, Res> {
+/// The request for the backup, and what pays for it; or why there is none.
+fn request<A, C, Req, P>(
+    policy: &FallbackPolicy<A, C, P>,
+    mut copies: P::Copies,
+    unsent: Option<P::Request>,
+    outcome: Outcome,
+    evidence: &Evidence,
+    now: Instant,
+) -> Result<(P::Request, Option<Withdrawal>), &'static str>
+where
+    P: Replay<Req>,
+{
+    if unsent.is_none() && !policy.kind.may_repeat(&copies, outcome, evidence) {
+        return Err("not repeatable");
+    }
+    let withdrawal = match policy.budget.as_ref().filter(|_| !evidence.local) {
+        Some(budget) => Some(budget.withdraw(now).ok_or("out of budget")?),
+        None => None,
+    };
+    let request = unsent.or_else(|| policy.kind.instead(&mut copies)).ok_or("not replayable")?;
+    Ok((request, withdrawal))
+}
+
+impl<T, C, P, Copies, L: Luggage> Rest<T, C, P, Copies, L> {
     /// Takes this for the time of the arrival, if it is needed and was not taken before.
     fn arrive(&mut self, now: impl FnOnce() -> Instant) {
         if self.arrived.is_none() && self.luggage.time().timeout.is_some() {
             self.arrived = Some(now());
-        }
-    }
-
-    /// Prepares the call of the backup; returns the result where there will be none.
-    fn switch<Req>(
-        &mut self,
-        because: Outcome,
-        result: Result<Res, BoxError>,
-        called: bool,
-    ) -> Option<Result<Res, BoxError>>
-    where
-        P: Replay<Req, Copies = Copies, Request = Request>,
-        C: Classify<Res, BoxError>,
-    {
-        let policy = self.policy.clone();
-        policy.counts.primary(because);
-        let evidence = policy.classify.evidence(result.as_ref());
-        let now = clock::now();
-        self.arrive(|| now);
-        let withdrawal = match self.may_switch::<Req>(because, &evidence, now) {
-            Ok(withdrawal) => withdrawal,
-            Err(why) => {
-                policy.counts.withheld();
-                policy.tell(because, why);
-                return Some(result);
-            }
-        };
-        policy.tell(because, "switching to the backup");
-        self.switch = Some(Switch {
-            because,
-            until: clock::after(now, policy.within),
-            withdrawal,
-            untouched: !called || because == Outcome::Refused || evidence.untouched,
-            called,
-            // an answer that won't be told goes now, an error stays to be the source of another
-            first: Some(result).filter(|result| policy.first_result || result.is_err()),
-        });
-        None
-    }
-
-    /// Sees that there is a request to send and that it is paid for.
-    fn may_switch<Req>(
-        &mut self,
-        because: Outcome,
-        evidence: &Evidence,
-        now: Instant,
-    ) -> Result<Option<Withdrawal>, &'static str>
-    where
-        P: Replay<Req, Copies = Copies, Request = Request>,
-    {
-        let policy = &*self.policy;
-        let Some(mut copies) = self.copies.take() else { return Err("not replayable") };
-        if self.request.is_none() && !policy.kind.may_repeat(&copies, because, evidence) {
-            return Err("not repeatable");
-        }
-        let withdrawal = match policy.budget.as_ref().filter(|_| !evidence.local) {
-            Some(budget) => Some(budget.withdraw(now).ok_or("out of budget")?),
-            None => None,
-        };
-        self.request = self.request.take().or_else(|| policy.kind.instead(&mut copies));
-        if self.request.is_none() { Err("not replayable") } else { Ok(withdrawal) }
-    }
-
-    /// The backup is called now.
-    fn request<Req>(&mut self, reader_inside: bool) -> Option<Request>
-    where
-        P: Replay<Req, Copies = Copies, Request = Request>,
-    {
-        let (switch, mut request) = (self.switch.as_mut()?, self.request.take()?);
-        if let Some(withdrawal) = switch.withdrawal.take() {
-            withdrawal.spend();
-        }
-        let kind = &self.policy.kind;
-        let record = self.luggage.attempts().filter(|_| switch.called).map(Attempts::next);
-        let number = record.as_ref().map_or(1 + u32::from(switch.called), Attempts::number);
-        let now = clock::now();
-        let deadline = self.luggage.time().of_arrival(|| self.arrived.unwrap_or(now));
-        kind.stamp(&mut request, number, deadline.map(|deadline| deadline.remaining_at(now)));
-        let record = record.or_else(|| self.luggage.attempts().cloned()).filter(|_| reader_inside);
-        if let Some(record) = record {
-            kind.put(&mut request, record);
-        }
-        Some(request)
-    }
-
-    fn both_failed(&mut self, error: BoxError) -> Result<Res, BoxError> {
-        let policy = &*self.policy;
-        policy.counts.failed();
-        let Some(switch) = self.switch.take() else { return Err(error) };
-        policy.tell(switch.because, "the backup failed too");
-        match switch.first {
-            Some(first) if policy.first_result => first,
-            first => {
-                let first = first.and_then(Result::err);
-                Err(FallbackFailed::new(error, first, switch.untouched).into())
-            }
         }
     }
 }

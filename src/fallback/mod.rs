@@ -160,6 +160,7 @@ mod handle;
 mod layer;
 mod policy;
 mod service;
+mod state;
 
 #[cfg(feature = "http")]
 pub use self::{

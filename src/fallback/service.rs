@@ -81,25 +81,26 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         }
     }
 
-    /// Calls the first service, or tells why it was not ready and gives the request back.
+    /// Calls the first service, or tells why it was not ready; `keep` is given the request where it
+    /// was not sent, and says what to keep.
     #[inline]
     fn call_inner<R, Kept>(
         &mut self,
         mut request: R,
         attempts: Option<&Attempts>,
-        kept: Kept,
-    ) -> (First<S::Future, Kept>, Option<R>)
+        keep: impl FnOnce(Option<R>) -> Kept,
+    ) -> First<S::Future, Kept>
     where
         S: Service<R>,
         P: Carry<R>,
     {
         if self.unready.is_some() {
-            return (First::Unready { error: self.unready.take(), kept }, Some(request));
+            return First::Unready { error: self.unready.take(), kept: keep(Some(request)) };
         }
         if let Some(attempts) = attempts.filter(|_| self.reader_inside) {
             self.policy.kind.put(&mut request, attempts.clone());
         }
-        (First::Called { future: self.inner.call(request), kept }, None)
+        First::Called { future: self.inner.call(request), kept: keep(None) }
     }
 }
 
@@ -124,7 +125,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let luggage = self.unpack(&mut request);
         let kept = self.policy.alternative.keep(&request);
-        let (first, _) = self.call_inner(request, luggage.attempts(), kept);
+        let first = self.call_inner(request, luggage.attempts(), |_| kept);
         AnswerFuture::new(first, self.policy.clone(), luggage)
     }
 }
@@ -153,8 +154,8 @@ where
         self.deposit(luggage.attempts());
         let keep = !luggage.policy().no_fallback;
         let (request, copies) = self.policy.kind.start(request, keep);
-        let (first, unsent) = self.call_inner(request, luggage.attempts(), ());
-        BackupFuture::new(first, self.policy.clone(), luggage, copies, unsent)
+        let first = self.call_inner(request, luggage.attempts(), |unsent| unsent.map(Box::new));
+        BackupFuture::new(first, self.policy.clone(), luggage, copies)
     }
 }
 

@@ -96,6 +96,8 @@ where
     }
 }
 
+type Judged<Res, E> = (Outcome, Result<Res, E>);
+
 impl<S, C, P, Req> RetryFuture<S, C, P, Req>
 where
     S: Service<P::Request>,
@@ -107,7 +109,7 @@ where
     fn go_on(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut failed: Option<(Outcome, Result<S::Response, S::Error>)>,
+        mut failed: Option<Judged<S::Response, S::Error>>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut this = self.project();
         let rest = this.rest;
