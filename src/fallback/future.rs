@@ -267,7 +267,7 @@ where
     }
 }
 
-type Joined<P, A, B> = <P as Join<A, B>>::Response;
+type Joined<P, A, B> = Result<<P as Join<A, B>>::Response, BoxError>;
 
 impl<S, T, C, P, Req> BackupFuture<S, T, C, P, Req>
 where
@@ -285,7 +285,7 @@ where
         cx: &mut Context<'_>,
         result: Result<S::Response, E>,
         called: bool,
-    ) -> Poll<Result<Joined<P, S::Response, T::Response>, BoxError>> {
+    ) -> Poll<Joined<P, S::Response, T::Response>> {
         let mut this = self.as_mut().project();
         let rest = this.rest;
         let policy = rest.policy.clone();
@@ -309,7 +309,7 @@ where
     fn back_up(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Joined<P, S::Response, T::Response>, BoxError>> {
+    ) -> Poll<Joined<P, S::Response, T::Response>> {
         let mut this = self.project();
         let rest = this.rest;
         let policy = rest.policy.clone();

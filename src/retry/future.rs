@@ -40,6 +40,8 @@ pin_project! {
     }
 }
 
+type Judged<Res, E> = (Outcome, Result<Res, E>);
+
 /// All that stays in its place from attempt to attempt.
 struct Rest<S, C, P, Copies, Request, L> {
     /// The service that was ready and called: it will be ready again before the next attempt.
@@ -107,7 +109,7 @@ where
     fn go_on(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut failed: Option<(Outcome, Result<S::Response, S::Error>)>,
+        mut failed: Option<Judged<S::Response, S::Error>>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut this = self.project();
         let rest = this.rest;
