@@ -84,6 +84,7 @@
     not(all(feature = "retry", feature = "fallback", feature = "http")),
     allow(
         dead_code,
+        unreachable_pub,
         unused_imports,
         unused_macros,
         reason = "what a middleware that is left out would use"
