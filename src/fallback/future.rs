@@ -114,17 +114,17 @@ impl<F, A, C, P, Kept, L, Req> AnswerFuture<F, A, C, P, Kept, L, Req> {
         let outcome = policy.classify.classify(result.as_ref());
         let Some(kept) = this.kept.take() else { return Poll::Pending };
         let attempts = attempts_made(called, this.luggage.attempts());
-        let failed = |result| Failed { result, outcome, attempts, kept };
-        policy.counts.primary(outcome);
+        // an error that is passed on was not to be replaced, and is not counted
+        let failed = |result| {
+            policy.counts.primary(outcome);
+            Failed { result, outcome, attempts, kept }
+        };
         let _guard = PanicGuard(policy.counts.clone());
         let answer = match result {
             Err(error) if !(*this.allowed && policy.replaces(outcome, true)) => {
                 match policy.alternative.unchosen(error, |error| failed(Err(error))) {
                     Ok(answer) => answer,
-                    Err(error) => {
-                        policy.counts.withheld();
-                        return Poll::Ready(Err(error));
-                    }
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
             }
             result => policy.alternative.answer(failed(result)),
