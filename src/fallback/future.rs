@@ -117,18 +117,18 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
     {
         let outcome = self.classify.classify(result.as_ref());
         let attempts = attempts_made(called, luggage.attempts());
-        let failed = |result| Failed { result, outcome, attempts, kept };
-        self.counts.primary(outcome);
+        // an error that is passed on was not to be replaced, and is not counted
+        let failed = |result| {
+            self.counts.primary(outcome);
+            Failed { result, outcome, attempts, kept }
+        };
         let _guard = PanicGuard(self.counts.clone());
         let passes = luggage.policy().no_fallback || !self.replaces(outcome, result.is_err());
         let answer = match result {
             Err(error) if passes => {
                 match self.alternative.unchosen(error, |error| failed(Err(error))) {
                     Ok(answer) => answer,
-                    Err(error) => {
-                        self.counts.withheld();
-                        return Err(error);
-                    }
+                    Err(error) => return Err(error),
                 }
             }
             result => self.alternative.answer(failed(result)),

@@ -43,6 +43,10 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         P: Carry<Req>,
     {
         if self.unready.is_some() {
+            if P::CARRIES {
+                // the backup may read records, and whoever polls again listens again
+                Attempts::announce_reader();
+            }
             return Poll::Ready(());
         }
         let polled = if P::CARRIES {

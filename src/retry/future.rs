@@ -40,8 +40,6 @@ pin_project! {
     }
 }
 
-type Judged<Res, E> = (Outcome, Result<Res, E>);
-
 /// All that stays in its place from attempt to attempt.
 struct Rest<S, C, P, Copies, Request, L> {
     /// The service that was ready and called: it will be ready again before the next attempt.
