@@ -35,6 +35,7 @@ const CASES: [(&str, Option<f64>); 8] = [
     ("fallback to a service", None),
     ("fallback + retry", None),
     ("http: retry", None),
+    // the outer one puts its record into the request, the inner one takes it out
     ("http: retry + retry", None),
 ];
 
@@ -162,6 +163,8 @@ fn http_request() -> http::Request<http_body_util::Empty<bytes::Bytes>> {
         .uri("http://127.0.0.1/")
         .header("accept", "*/*")
         .header("user-agent", "cost")
+        // most requests have one; the first of a request makes the map that holds them
+        .extension(tower_failover::Policy::new())
         .body(http_body_util::Empty::new())
         .unwrap()
 }
