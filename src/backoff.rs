@@ -238,3 +238,6 @@ impl Iterator for Delays<'_> {
         Some(self.progress.next(self.backoff))
     }
 }
+
+#[cfg(test)]
+mod tests;
