@@ -290,3 +290,6 @@ impl Account {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
