@@ -265,6 +265,17 @@ fn what_a_busy_hour_saved_up_is_gone_a_second_after_it_is_looked_at() {
     assert!(outage(&budget, even(1, later), later + 10 * SECOND, 1_000) <= 110);
 }
 
+/// G5
+#[test]
+fn a_thread_does_not_wait_for_another_one_that_credits() {
+    let budget = savings(1.0);
+    deposit(&budget, 3);
+    let crediting = budget.0.span.lock().unwrap();
+    assert_eq!(withdraw(&budget, SECOND, 5), 0);
+    drop(crediting);
+    assert_eq!(withdraw(&budget, SECOND, 5), 3);
+}
+
 /// G5: one of them takes the deposits, another one the time
 #[test]
 fn threads_that_look_at_a_busy_hour_together_save_up_one_second_of_it() {
