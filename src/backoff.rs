@@ -155,7 +155,8 @@ impl Backoff {
                 let grown = base.as_secs_f64() * factor.powf(f64::from(n));
                 // a base of zero times a factor that overflowed is not a number
                 let grown = if base.is_zero() { 0.0 } else { grown };
-                Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX)
+                // seconds in floating point lose the nanoseconds of a long base
+                Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX).max(*base)
             }
             Shape::Sequence(values) => {
                 let at = usize::try_from(n).unwrap_or(usize::MAX);
@@ -237,3 +238,6 @@ impl Iterator for Delays<'_> {
         Some(self.progress.next(self.backoff))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use crate::clock::{self, Instant};
 use crate::ratio::Ratio;
 use crate::stripe::Striped;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// One extra attempt, in the unit of the account. A deposit is a ratio of it, so that ratios down to
@@ -80,11 +80,19 @@ struct Account {
     by_time: AtomicU64,
     /// Nanoseconds since `opened`, up to which time is credited.
     credited: AtomicU64,
-    /// When the present span of deposits began, what came in since, and what a bank's worth of the
-    /// span before was.
-    span_began: AtomicU64,
-    span_earned: AtomicU64,
-    span_bank: AtomicU64,
+    span: Mutex<Span>,
+}
+
+/// By which the account knows what comes in during a bank's time. All three change together, or an
+/// hour's deposits could be counted as those of a moment.
+#[derive(Default)]
+struct Span {
+    /// When it began, in nanoseconds since the account was opened.
+    began: u64,
+    /// What came in since.
+    earned: u64,
+    /// A bank's worth of the span before.
+    bank: u64,
 }
 
 /// The start of the scale: low enough never to be reached from below, see `Account`.
@@ -146,9 +154,7 @@ impl Budget {
             by_ratio: AtomicU64::new(ORIGIN),
             by_time: AtomicU64::new(ORIGIN + minimum),
             credited: AtomicU64::new(0),
-            span_began: AtomicU64::new(0),
-            span_earned: AtomicU64::new(0),
-            span_bank: AtomicU64::new(0),
+            span: Mutex::default(),
         }))
     }
 
@@ -257,21 +263,19 @@ impl Account {
     }
 
     fn credit_deposits(&self, now: u64) {
+        // nobody waits: whoever holds it credits the same deposits
+        let Ok(mut span) = self.span.try_lock() else { return };
         let earned = self.deposits.take();
-        let in_span = self.span_earned.fetch_add(earned, SeqCst).saturating_add(earned);
-        let began = self.span_began.load(SeqCst);
-        let span = now.saturating_sub(began);
+        span.earned = span.earned.saturating_add(earned);
+        let length = now.saturating_sub(span.began);
         let bank = u64::try_from(self.terms.bank.as_nanos()).unwrap_or(u64::MAX).max(1);
         // a whole bank's time has passed: what came in during it says how much may be saved up
-        let saved = if span >= bank
-            && self.span_began.compare_exchange(began, now, SeqCst, SeqCst).is_ok()
-        {
-            let share = bounded(u128::from(in_span) * u128::from(bank) / u128::from(span));
-            self.span_bank.store(share, SeqCst);
-            self.span_earned.fetch_sub(in_span, SeqCst);
+        let saved = if length >= bank {
+            let share = bounded(u128::from(span.earned) * u128::from(bank) / u128::from(length));
+            *span = Span { began: now, earned: 0, bank: share };
             share
         } else {
-            self.span_bank.load(SeqCst).max(in_span)
+            span.bank.max(span.earned)
         };
         self.raise(&self.by_ratio, earned, self.terms.bank_by_ratio(saved));
     }
@@ -286,3 +290,6 @@ impl Account {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,3 +230,6 @@ mod headers {
         }
     }
 }
+
+#[cfg(all(test, feature = "http"))]
+mod tests;
