@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -212,5 +213,40 @@ impl Probe {
 impl AsRef<[u8]> for Probe {
     fn as_ref(&self) -> &[u8] {
         b"probe"
+    }
+}
+
+/// The events of one thread, as text.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Writes down all events of this thread, until the guard is dropped.
+    pub(crate) fn follow(&self) -> tracing::subscriber::DefaultGuard {
+        // with a single subscriber, `tracing` asks the thread that first meets an event whether it is
+        // wanted at all: this one wants every event on all threads, and does nothing with it
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,52 +1,17 @@
 //! What retry shows of itself, and what its types promise.
 
 use super::{Body, answer, every, request, upstream};
-use crate::support::Scripted;
+use crate::support::{Log, Scripted};
 use ::http::Request;
 use std::fmt::Debug;
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::BoxError;
 use tower_failover::classify::{ErrorsOnly, GrpcClassifier, HttpClassifier};
 use tower_failover::replay::{Http, Plain, ReplayBody};
 use tower_failover::retry::{Retry, RetryFuture, RetryHandle, RetryLayer, RetrySnapshot};
-use tracing::Level;
 
 const SECRET: &str = "s3cr3t";
-
-/// What is written to it can be read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// Gets all events of this thread.
-    fn follow(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-}
 
 /// A service whose own `Debug` tells nothing.
 #[derive(Clone)]
