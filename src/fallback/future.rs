@@ -125,12 +125,7 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
         let _guard = PanicGuard(self.counts.clone());
         let passes = luggage.policy().no_fallback || !self.replaces(outcome, result.is_err());
         let answer = match result {
-            Err(error) if passes => {
-                match self.alternative.unchosen(error, |error| failed(Err(error))) {
-                    Ok(answer) => answer,
-                    Err(error) => return Err(error),
-                }
-            }
+            Err(error) if passes => self.alternative.unchosen(error, |error| failed(Err(error)))?,
             result => self.alternative.answer(failed(result)),
         };
         self.counts.answered();
