@@ -408,3 +408,6 @@ impl Wake for WakeAll {
 fn wake(wakers: Vec<Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
+
+#[cfg(test)]
+mod tests;
