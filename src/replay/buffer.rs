@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// A copy of a request body can't be sent to its end: the original failed, another attempt took its
 /// place, or it fell so far behind another attempt that the frames it needs are no longer kept.
@@ -118,28 +118,28 @@ impl<B> Keeper<B> {
 
     /// A copy for an attempt beside those that run; none when not all is kept any more.
     pub(super) fn beside(&self) -> Option<ReplayBody<B>> {
+        self.copy(|_, _| Vec::new())
+    }
+
+    /// A copy for an attempt in the place of all others, whose bodies are lost.
+    pub(super) fn instead(&self) -> Option<ReplayBody<B>> {
+        self.copy(State::lose_all_but)
+    }
+
+    fn copy(
+        &self,
+        others: impl FnOnce(&mut State<B>, usize) -> Vec<Waker>,
+    ) -> Option<ReplayBody<B>> {
         let Some(shared) = &self.0 else { return Some(ReplayBody::empty()) };
         let mut state = shared.lock();
         if !state.keeping || matches!(state.source, Source::Broken) {
             return None;
         }
-        state.places.push(Place::At { next: 0, waker: None });
-        let place = state.places.len() - 1;
+        let place = state.new_place();
+        let wakers = others(&mut state, place);
         drop(state);
+        wake(wakers);
         Some(ReplayBody::kept(Reader { shared: shared.clone(), place }))
-    }
-
-    /// A copy for an attempt in the place of all others, whose bodies are lost.
-    pub(super) fn instead(&self) -> Option<ReplayBody<B>> {
-        let copy = self.beside()?;
-        if let Some(shared) = &self.0 {
-            let mut state = shared.lock();
-            let newest = state.places.len() - 1;
-            let wakers = state.lose_all_but(newest);
-            drop(state);
-            wake(wakers);
-        }
-        Some(copy)
     }
 }
 
@@ -160,7 +160,35 @@ impl<B> State<B> {
         self.first + self.frames.len()
     }
 
-    /// Takes all wakers of readers that stand at or behind the end of what is kept.
+    /// A place at the start, where a dropped reader was if there is one.
+    fn new_place(&mut self) -> usize {
+        let free = self.places.iter().position(|place| matches!(place, Place::Gone));
+        let place = free.unwrap_or(self.places.len());
+        if free.is_none() {
+            self.places.push(Place::Gone);
+        }
+        self.places[place] = Place::At { next: 0, waker: None };
+        place
+    }
+
+    /// A waker for the original that wakes, beside this reader, all others that wait for it: the last
+    /// one to ask may not come back for what it asked for. None if no other waits.
+    fn waker_of_all(&self, reader: usize, own: &Waker) -> Option<Waker> {
+        let others = self.places.iter().enumerate().filter(|(at, _)| *at != reader);
+        let mut wakers: Vec<_> = others
+            .filter_map(|(_, place)| match place {
+                Place::At { waker, .. } => waker.clone(),
+                _ => None,
+            })
+            .collect();
+        if wakers.is_empty() {
+            return None;
+        }
+        wakers.push(own.clone());
+        Some(Arc::new(WakeAll(wakers)).into())
+    }
+
+    /// Takes all wakers of readers that stand at the end of what is kept.
     fn waiting(&mut self) -> Vec<Waker> {
         self.places
             .iter_mut()
@@ -183,17 +211,16 @@ impl<B> State<B> {
     }
 
     /// Removes the frames that nobody can ask for any more, to be dropped outside of the lock.
-    fn let_go(&mut self) -> VecDeque<Kept> {
+    fn let_go(&mut self) -> Vec<Kept> {
         if self.keeping {
-            return VecDeque::new();
+            return Vec::new();
         }
         let needed = self.places.iter().filter_map(|place| match place {
             Place::At { next, .. } => Some(*next),
             _ => None,
         });
         let done = needed.min().unwrap_or(usize::MAX).saturating_sub(self.first);
-        let rest = self.frames.split_off(done.min(self.frames.len()));
-        let freed = std::mem::replace(&mut self.frames, rest);
+        let freed: Vec<_> = self.frames.drain(..done.min(self.frames.len())).collect();
         self.first += freed.len();
         self.size -= freed.iter().map(Kept::size).sum::<usize>();
         freed
@@ -214,15 +241,9 @@ impl<B> State<B> {
             self.frames.push_back(kept);
             return self.waiting();
         }
-        tracing::debug!(
-            target: "tower_failover::replay",
-            limit = self.limit,
-            "body too long to keep"
-        );
         self.keeping = false;
-        self.first += self.frames.len() + 1;
-        self.frames.clear();
-        self.size = 0;
+        // stands for the frame that is not kept; `let_go` sees to the others
+        self.first += 1;
         self.lose_all_but(reader)
     }
 }
@@ -233,15 +254,14 @@ where
     B::Error: Into<BoxError>,
 {
     fn read(&mut self, reader: usize, cx: &mut Context<'_>) -> (PolledFrame, Vec<Waker>) {
-        let end = self.end();
-        let Place::At { next, waker } = &mut self.places[reader] else {
+        let Place::At { next, .. } = &mut self.places[reader] else {
             return (Poll::Ready(Some(Err(lost()))), Vec::new());
         };
-        if *next < end {
-            let frame = self.frames[*next - self.first].clone().into_frame();
+        if let Some(kept) = self.frames.get(*next - self.first) {
             *next += 1;
-            return (Poll::Ready(Some(Ok(frame))), Vec::new());
+            return (Poll::Ready(Some(Ok(kept.clone().into_frame()))), Vec::new());
         }
+        let next = *next;
         // taken out while it is polled: if it panics, it is not polled again
         let source = std::mem::replace(&mut self.source, Source::Broken);
         let Source::Open(mut body) = source else {
@@ -249,27 +269,26 @@ where
             self.source = source;
             return (Poll::Ready(if ended { None } else { Some(Err(lost())) }), Vec::new());
         };
-        let polled = Pin::new(&mut body).poll_frame(cx);
-        if polled.is_ready() {
-            *waker = None;
-        }
+        let all = self.waker_of_all(reader, cx.waker());
+        let source_cx = &mut Context::from_waker(all.as_ref().unwrap_or(cx.waker()));
+        // its data is read here as well, which may panic too
+        let polled = Pin::new(&mut body).poll_frame(source_cx).map_ok(in_bytes);
+        let waker = polled.is_pending().then(|| cx.waker().clone());
+        self.places[reader] = Place::At { next, waker };
         match polled {
             Poll::Pending => {
                 self.source = Source::Open(body);
-                if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    *waker = Some(cx.waker().clone());
-                }
                 (Poll::Pending, Vec::new())
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.source = Source::Open(body);
-                let frame = in_bytes(frame);
-                if frame.data_ref().is_some_and(Bytes::is_empty) {
-                    // adds nothing, and endlessly many of them would add up
-                    return (Poll::Ready(Some(Ok(frame))), Vec::new());
-                }
-                *next += 1;
-                let wakers = self.keep(&frame, reader);
+                // one without data adds nothing, and endlessly many of them would add up
+                let wakers = if frame.data_ref().is_some_and(Bytes::is_empty) {
+                    self.waiting()
+                } else {
+                    self.places[reader] = Place::At { next: next + 1, waker: None };
+                    self.keep(&frame, reader)
+                };
                 (Poll::Ready(Some(Ok(frame))), wakers)
             }
             Poll::Ready(Some(Err(error))) => (Poll::Ready(Some(Err(error.into()))), self.waiting()),
@@ -288,11 +307,16 @@ where
 {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let mut state = self.shared.lock();
+        let kept_before = state.keeping;
         let (frame, wakers) = state.read(self.place, cx);
+        let too_long = (kept_before && !state.keeping).then_some(state.limit);
         let freed = state.let_go();
         drop(state);
-        drop(freed);
         wake(wakers);
+        drop(freed);
+        if let Some(limit) = too_long {
+            tracing::debug!(target: "tower_failover::replay", limit, "body too long to keep");
+        }
         frame
     }
 
@@ -373,6 +397,17 @@ impl Kept {
     }
 }
 
+struct WakeAll(Vec<Waker>);
+
+impl Wake for WakeAll {
+    fn wake(self: Arc<Self>) {
+        self.0.iter().for_each(Waker::wake_by_ref);
+    }
+}
+
 fn wake(wakers: Vec<Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
+
+#[cfg(test)]
+mod tests;

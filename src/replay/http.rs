@@ -171,7 +171,10 @@ impl<B, M> Carry<Request<B>> for Http<M> {
 }
 
 /// What is kept of an HTTP request for further attempts.
-pub struct HttpCopies<B>(Option<(Parts, Keeper<B>)>);
+///
+/// Nothing is kept of a request that is sent once by its nature, and only the head of one whose body
+/// is too long.
+pub struct HttpCopies<B>(Option<(Parts, Option<Keeper<B>>)>);
 
 impl<B> fmt::Debug for HttpCopies<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,7 +195,7 @@ where
         let (head, body) = request.into_parts();
         let (body, copies) = if keep && !takes_connection(&head) {
             let (body, keeper) = ReplayBody::keep(body, self.limit);
-            (body, keeper.map(|keeper| (head.clone(), keeper)))
+            (body, Some((head.clone(), keeper)))
         } else {
             (ReplayBody::once(body), None)
         };
@@ -210,14 +213,14 @@ where
     }
 
     fn instead(&self, copies: &mut Self::Copies) -> Option<Self::Request> {
-        let (head, keeper) = copies.0.as_mut()?;
-        let body = keeper.instead()?;
+        let (head, keeper) = copies.0.as_ref()?;
+        let body = keeper.as_ref()?.instead()?;
         Some(Request::from_parts(head.clone(), self.map.map(body)))
     }
 
     fn beside(&self, copies: &mut Self::Copies) -> Option<Self::Request> {
-        let (head, keeper) = copies.0.as_mut()?;
-        let body = keeper.beside()?;
+        let (head, keeper) = copies.0.as_ref()?;
+        let body = keeper.as_ref()?.beside()?;
         Some(Request::from_parts(head.clone(), self.map.map(body)))
     }
 

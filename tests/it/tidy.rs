@@ -1,1 +1,238 @@
-//! TODO-tidy
+//! Holds the shape of the source tree: what may import what, and a few habits.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The modules by rank. Imports point down; within a rank they form no circle; middlewares, which
+/// are the last rank, never import each other.
+const RANKS: [&[&str]; 4] = [
+    &["clock", "error", "outcome", "ratio", "rng", "stripe"],
+    &["backoff", "budget", "deadline", "hint"],
+    &["attempts", "classify", "policy", "replay"],
+    &["fallback", "retry"],
+];
+
+/// Documentation only.
+const GUIDE: &str = "guide";
+
+/// The files of each middleware; a file imports only what stands left of it.
+const ORDER: [(&str, &[&str]); 2] = [
+    ("retry", &["handle", "policy", "state", "future", "service", "layer"]),
+    ("fallback", &["error", "handle", "policy", "body", "answer", "future", "service", "layer"]),
+];
+
+const CLOCK: [&str; 3] = ["Instant::now", "SystemTime::now", "time::sleep"];
+
+const MOST_LINES: usize = 500;
+const MOST_README_LINES: usize = 150;
+
+struct Source {
+    /// Below `src/`.
+    path: String,
+    text: String,
+    /// Without comments and tests.
+    code: String,
+}
+
+impl Source {
+    fn new(path: String, text: String) -> Self {
+        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
+        let code = lines.map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>();
+        Self { path, code: format!("\n{}", code.join("\n")), text }
+    }
+
+    /// The folders and the file, without its ending.
+    fn names(&self) -> Vec<&str> {
+        self.path.trim_end_matches(".rs").split('/').collect()
+    }
+
+    fn module(&self) -> &str {
+        self.names()[0]
+    }
+
+    /// What follows each occurrence of this prefix: whole names only.
+    fn named_after<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.code.split(prefix).skip(1).map(|rest| {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        })
+    }
+
+    fn has_let_chain(&self) -> bool {
+        let conditions = ["if let ", "while let "].into_iter().flat_map(|start| {
+            self.code.split(start).skip(1).filter_map(|rest| rest.split_once(" = "))
+        });
+        self.code.contains("&& let ")
+            || conditions.into_iter().any(|(_, value)| outside_of_parentheses(value).contains("&&"))
+    }
+}
+
+/// What stands before the block that a condition opens, without what is in parentheses.
+fn outside_of_parentheses(value: &str) -> String {
+    let (mut outside, mut depth) = (String::new(), 0_u32);
+    for c in value.chars() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            '{' if depth == 0 => break,
+            c if depth == 0 => outside.push(c),
+            _ => {}
+        }
+    }
+    outside
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let (mut folders, mut sources) = (vec![root().join("src")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path.strip_prefix(root().join("src")).unwrap();
+                let name = name.to_str().unwrap().replace('\\', "/");
+                sources.push(Source::new(name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(sources.len() > 20, "the source tree was not found");
+    sources
+}
+
+/// The sources that are not tests.
+fn code() -> impl Iterator<Item = Source> {
+    sources().into_iter().filter(|source| !source.names().contains(&"tests"))
+}
+
+fn rank(module: &str) -> Option<usize> {
+    RANKS.iter().position(|modules| modules.contains(&module))
+}
+
+fn nothing_wrong(complaints: impl IntoIterator<Item = String>) {
+    let complaints: Vec<_> = complaints.into_iter().collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_module_has_its_rank_and_imports_point_down() {
+    nothing_wrong(code().filter(|source| source.path != "lib.rs").flat_map(|source| {
+        let (path, from) = (&source.path, source.module());
+        let own = rank(from);
+        if own.is_none() && from != GUIDE {
+            return vec![format!(
+                "src/{path}: give the module `{from}` a rank in tests/it/tidy.rs"
+            )];
+        }
+        let imports = source.named_after("crate::").filter(|to| *to != from);
+        let wrong = imports.filter_map(|to| match (own, rank(to)) {
+            (_, None) => Some(format!("src/{path}: import `{to}` from the module that defines it")),
+            (None, _) => Some(format!("src/{path}: the guide imports nothing, and here `{to}`")),
+            (Some(own), Some(other)) if other > own => {
+                Some(format!("src/{path}: an import up the ranks, of `{to}`"))
+            }
+            (Some(own), Some(other)) if other == own && own + 1 == RANKS.len() => {
+                Some(format!("src/{path}: a middleware imports another one, `{to}`"))
+            }
+            _ => None,
+        });
+        wrong.collect()
+    }));
+}
+
+#[test]
+fn modules_do_not_import_each_other_in_a_circle() {
+    let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in code().filter(|source| source.path != "lib.rs") {
+        let others = source.named_after("crate::").filter(|to| *to != source.module());
+        let others = others.map(str::to_owned).collect::<Vec<_>>();
+        imports.entry(source.module().to_owned()).or_default().extend(others);
+    }
+    // what imports nothing that is left can't be in a circle
+    while let Some(free) = imports
+        .iter()
+        .find(|(_, others)| !others.iter().any(|other| imports.contains_key(other)))
+        .map(|(module, _)| module.clone())
+    {
+        imports.remove(&free);
+    }
+    nothing_wrong(
+        imports
+            .keys()
+            .map(|module| format!("`{module}` is in a circle of imports, or imports from one")),
+    );
+}
+
+#[test]
+fn inside_a_middleware_imports_point_left() {
+    let middlewares = RANKS[RANKS.len() - 1];
+    assert!(middlewares.iter().all(|middleware| ORDER.iter().any(|(name, _)| name == middleware)));
+    nothing_wrong(code().flat_map(|source| {
+        let (middleware, file) = match source.names()[..] {
+            [middleware, file] if file != "mod" => (middleware, file),
+            _ => return Vec::new(),
+        };
+        let path = &source.path;
+        let Some((_, order)) = ORDER.iter().find(|(name, _)| *name == middleware) else {
+            return Vec::new();
+        };
+        let place = |name: &str| order.iter().position(|other| *other == name);
+        let Some(own) = place(file) else {
+            return vec![format!("src/{path}: give it its place in tests/it/tidy.rs")];
+        };
+        let right =
+            source.named_after("super::").filter(|to| place(to).is_some_and(|to| to >= own));
+        let right = right.map(|to| format!("src/{path}: an import to the right, of `{to}`"));
+        let through = source.named_after("\nuse super::").filter(|to| place(to).is_none());
+        let through = through.map(|to| format!("src/{path}: name the file that has `{to}`"));
+        right.chain(through).collect()
+    }));
+}
+
+#[test]
+fn files_are_short() {
+    let long = sources().into_iter().map(|source| (source.path, source.text.lines().count()));
+    let readme = fs::read_to_string(root().join("README.md")).unwrap_or_default().lines().count();
+    let long = long
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .map(|(path, lines)| format!("src/{path}: {lines} lines, {MOST_LINES} are enough"));
+    let readme = (readme > MOST_README_LINES)
+        .then(|| format!("README.md: {readme} lines, {MOST_README_LINES} are enough"));
+    nothing_wrong(long.chain(readme));
+}
+
+#[test]
+fn the_clock_is_read_in_one_place() {
+    nothing_wrong(code().filter(|source| source.path != "clock.rs").flat_map(|source| {
+        let found = CLOCK.iter().filter(|call| source.code.contains(**call));
+        found
+            .map(|call| format!("src/{}: `{call}` belongs to clock.rs", source.path))
+            .collect::<Vec<_>>()
+    }));
+}
+
+#[test]
+fn the_oldest_compiler_knows_no_let_chains() {
+    let chains = code().filter(Source::has_let_chain);
+    nothing_wrong(chains.map(|source| format!("src/{}: a let chain", source.path)));
+}
+
+#[test]
+fn the_checks_find_what_they_look_for() {
+    let source = |code: &str| Source::new("retry/future.rs".into(), code.into());
+    let chains = [
+        "if let Some(a) = b && c {",
+        "if c && let Some(a) = b {",
+        "while let Place::At { next, .. } = f(|x| x, [1])\n    && next > 0 {",
+    ];
+    assert!(chains.iter().all(|chain| source(chain).has_let_chain()));
+    let none = ["if let Some(a) = b.filter(|x| x > 1 && x < 9) {", "// if a && let b"];
+    assert!(!none.iter().any(|chain| source(chain).has_let_chain()));
+    let names = source("use crate::clock::{self};\n// crate::no\ncrate::retry");
+    assert_eq!(names.named_after("crate::").collect::<Vec<_>>(), ["clock", "retry"]);
+}
