@@ -19,7 +19,10 @@ const GUIDE: &str = "guide";
 /// The files of each middleware; a file imports only what stands left of it.
 const ORDER: [(&str, &[&str]); 2] = [
     ("retry", &["handle", "policy", "state", "future", "service", "layer"]),
-    ("fallback", &["error", "handle", "policy", "body", "answer", "future", "service", "layer"]),
+    (
+        "fallback",
+        &["error", "handle", "policy", "body", "answer", "state", "future", "service", "layer"],
+    ),
 ];
 
 const CLOCK: [&str; 3] = ["Instant::now", "SystemTime::now", "time::sleep"];

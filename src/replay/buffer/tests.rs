@@ -284,15 +284,25 @@ fn is_data(read: &Poll<Seen>) -> bool {
 /// Over a limit of small frames, this would be felt if the work grew with their square.
 #[test]
 fn many_small_frames_are_freed_one_by_one_without_moving_the_rest() {
-    let plan = Plan::of([Data(1)].repeat(60_000).into_iter().chain([End]));
+    let plan = Plan::of([Data(1)].repeat(MOST_FRAMES).into_iter().chain([End]));
     let (body, keeper) = ReplayBody::keep(Original(plan.clone()), 60_000);
     let keeper = keeper.unwrap();
-    assert_eq!(read_all(&mut task::spawn(body)).len(), 60_001);
+    assert_eq!(read_all(&mut task::spawn(body)).len(), MOST_FRAMES + 1);
     let mut copy = instead(&keeper);
     drop(keeper);
     let counted = allocation_counter::measure(|| while is_data(&read(&mut copy)) {});
     assert!(counted.bytes_max < 4_096, "{counted:?}");
     assert!(plan.live() == 0);
+}
+
+/// L1, M13: the limit would hold them all, and their bookkeeping a hundred times of it.
+#[test]
+fn a_body_of_too_many_small_frames_passes_and_is_not_kept() {
+    let plan = Plan::of([Data(1)].repeat(MOST_FRAMES + 1).into_iter().chain([End]));
+    let (body, keeper) = ReplayBody::keep(Original(plan.clone()), 60_000);
+    assert_eq!(read_all(&mut task::spawn(body)).len(), MOST_FRAMES + 2);
+    assert!(keeper.unwrap().instead().is_none());
+    assert_eq!(plan.live(), 0);
 }
 
 /// L1
