@@ -4,6 +4,7 @@ mod support;
 
 mod api;
 mod contract;
+mod cost;
 mod fallback;
 mod props;
 mod replay;

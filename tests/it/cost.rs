@@ -1,0 +1,66 @@
+//! What a good call costs in memory; `benches/cost.rs` counts instructions.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use tower::{Service, ServiceBuilder, service_fn};
+use tower_failover::fallback::FallbackLayer;
+use tower_failover::retry::RetryLayer;
+
+/// Answers when it is polled for the first time, or for the second.
+async fn echo(request: u64, pending: bool) -> Result<u64, &'static str> {
+    let mut waits = pending;
+    poll_fn(|cx| {
+        if waits {
+            waits = false;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+    Ok(request)
+}
+
+/// Allocations of a thousand calls, after one to warm up.
+fn allocations<S>(mut service: S) -> u64
+where
+    S: Service<u64, Response = u64, Error: std::fmt::Debug>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut drive = |calls| {
+        runtime.block_on(async {
+            for call in 0..calls {
+                poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+                assert_eq!(service.call(call).await.unwrap(), call);
+            }
+        });
+    };
+    drive(1);
+    let few = allocation_counter::measure(|| drive(1)).count_total;
+    allocation_counter::measure(|| drive(1_001)).count_total - few
+}
+
+#[test]
+fn a_good_call_allocates_nothing() {
+    for pending in [false, true] {
+        let inner = service_fn(move |request| echo(request, pending));
+        let backup = service_fn(|request| echo(request, false));
+        let over_retry = ServiceBuilder::new()
+            .layer(FallbackLayer::plain().service(backup))
+            .layer(RetryLayer::plain())
+            .service(inner);
+        assert_eq!(allocations(over_retry), 0, "pending: {pending}");
+        let to_a_value = FallbackLayer::plain().value(|_| 0_u64);
+        let value = ServiceBuilder::new().layer(to_a_value).service(inner);
+        assert_eq!(allocations(value), 0, "pending: {pending}");
+    }
+}
+
+/// The time of arrival is noted in the future itself.
+#[test]
+fn a_good_call_with_a_deadline_allocates_nothing() {
+    let retry = RetryLayer::plain().deadline(std::time::Duration::from_secs(1));
+    let service =
+        ServiceBuilder::new().layer(retry).service(service_fn(|request| echo(request, true)));
+    assert_eq!(allocations(service), 0);
+}
