@@ -62,18 +62,18 @@ where
     Ok(arrived)
 }
 
+trait Upstream<B>:
+    Service<Request<B>, Response = Response<()>, Error = BoxError, Future: Send> + Clone
+{
+}
+
+impl<B, S> Upstream<B> for S where
+    S: Service<Request<B>, Response = Response<()>, Error = BoxError, Future: Send> + Clone
+{
+}
+
 /// A service that answers with these statuses in turn, each after it has read so much.
-fn service<B>(
-    answers: &'static [(u16, Reads)],
-) -> (
-    impl Service<
-        Request<B>,
-        Response = Response<()>,
-        Error = BoxError,
-        Future: Future<Output = Result<Response<()>, BoxError>> + Send,
-    > + Clone,
-    Log,
-)
+fn service<B>(answers: &'static [(u16, Reads)]) -> (impl Upstream<B>, Log)
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
