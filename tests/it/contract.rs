@@ -266,7 +266,7 @@ async fn no_service_is_called_unready_and_every_call_gets_its_own_answer() {
     .await;
 }
 
-/// C9, C13
+/// C6, C9, C13
 #[tokio::test(start_paused = true)]
 async fn many_calls_side_by_side_all_end() {
     over_all_stacks(|world, build, case| async move {
@@ -337,7 +337,7 @@ async fn many_polls_for_readiness_make_one_reservation_which_goes_back() {
     .await;
 }
 
-/// A15
+/// A15, D11
 #[tokio::test(start_paused = true)]
 async fn no_call_wakes_itself_in_circles() {
     over_all_stacks(|world, build, case| async move {

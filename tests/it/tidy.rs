@@ -209,6 +209,7 @@ fn files_are_short() {
     nothing_wrong(long.chain(readme));
 }
 
+/// D10
 #[test]
 fn the_clock_is_read_in_one_place() {
     nothing_wrong(code().filter(|source| source.path != "clock.rs").flat_map(|source| {

@@ -53,7 +53,7 @@ fn headers(inner: &Upstream, name: &str) -> Vec<Vec<String>> {
     inner.notes().iter().map(all).collect()
 }
 
-/// G1
+/// G1, N4: the status is in the headers of a 200
 #[tokio::test(start_paused = true)]
 async fn unavailable_is_repeated_for_methods_declared_idempotent() {
     assert_eq!(sent(GET, "14").await, 2);
