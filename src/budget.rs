@@ -214,8 +214,12 @@ impl Terms {
         if self.min_per_second == 0 { 0 } else { self.worth(self.bank).max(ATTEMPT) }
     }
 
+    /// Room for one attempt, and for the deposit that completes it.
     fn bank_by_ratio(&self, earned: u64) -> u64 {
-        if self.share() == 0 { 0 } else { bounded(earned.into()).max(ATTEMPT) }
+        match self.share() {
+            0 => 0,
+            share => bounded(earned.into()).max(ATTEMPT + share),
+        }
     }
 
     /// What the minimum is worth over a span.
