@@ -59,7 +59,7 @@ struct Shared {
     deadline: Option<Deadline>,
     untried_left: AtomicBool,
     tried: Mutex<Vec<(u64, u64)>>,
-    /// The budgets that this request paid into, by their id. More than four see no request.
+    /// The budgets that this request paid into, by their id; a fifth one gets nothing.
     paid: [AtomicUsize; 4],
 }
 
@@ -149,15 +149,20 @@ impl Attempts {
         let _ = READER_INSIDE.try_with(|reader| reader.set(true));
     }
 
-    /// Runs a `poll_ready` and tells whether a service in it announced itself.
-    pub(crate) fn listen_for_reader<T>(poll_ready: impl FnOnce() -> T) -> (T, bool) {
+    /// Runs a `poll_ready` and tells whether a service in it announced itself. No record travels
+    /// where the kind of the requests carries none, and so nobody listens.
+    #[inline]
+    pub(crate) fn listen_for_reader<T>(carries: bool, poll_ready: impl FnOnce() -> T) -> (T, bool) {
+        if !carries {
+            return (poll_ready(), false);
+        }
         let _ = READER_INSIDE.try_with(|reader| reader.set(false));
         let polled = poll_ready();
         (polled, READER_INSIDE.try_with(Cell::get).unwrap_or(false))
     }
 
     /// Pays into this budget, unless another layer has done so for this request.
-    pub(crate) fn deposit_once(&self, budget: &Budget) {
+    fn deposit_once(&self, budget: &Budget) {
         for paid in &self.shared.paid {
             match paid.compare_exchange(0, budget.id(), SeqCst, SeqCst) {
                 Ok(_) => return budget.deposit(),
@@ -198,6 +203,15 @@ pub trait Luggage: fmt::Debug {
 
     /// What the request allows.
     fn policy(&self) -> Policy;
+
+    /// Pays for this request into the budget that a layer has, if it has one.
+    fn deposit(&self, budget: Option<&Budget>) {
+        match (budget, self.attempts()) {
+            (Some(budget), Some(attempts)) => attempts.deposit_once(budget),
+            (Some(budget), None) => budget.deposit(),
+            (None, _) => {}
+        }
+    }
 }
 
 impl Luggage for () {

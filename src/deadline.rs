@@ -72,6 +72,27 @@ impl TimeLimit {
     }
 }
 
+/// When a request arrived. It is noted where a limit counts from there, and not before the request
+/// has to wait: a call that is answered at once reads no clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival(Option<Instant>);
+
+impl Arrival {
+    /// Takes this for the time of the arrival, if it matters and none was taken before.
+    #[inline]
+    pub(crate) fn note(&mut self, limit: TimeLimit, now: impl FnOnce() -> Instant) {
+        if limit.timeout.is_some() && self.0.is_none() {
+            self.0 = Some(now());
+        }
+    }
+
+    /// The time that is left under this limit, if it is one.
+    pub(crate) fn remaining(self, limit: TimeLimit, now: Instant) -> Option<Duration> {
+        let deadline = limit.of_arrival(|| self.0.unwrap_or(now));
+        deadline.map(|deadline| deadline.remaining_at(now))
+    }
+}
+
 /// The units of a `grpc-timeout`, finest first, in nanoseconds.
 #[cfg(feature = "http")]
 const UNITS: [(u8, u64); 6] = [

@@ -1,6 +1,6 @@
 //! How the built-in classifiers read an error.
 
-use super::Evidence;
+use super::judge::Evidence;
 use crate::error::{BoxError, Refusal};
 use crate::hint::Hint;
 use std::any::Any;
@@ -92,6 +92,33 @@ mod wire {
         })
     }
 }
+
+/// The setters of a classifier of calls over a wire, whose field `errors` holds its rules.
+#[cfg(feature = "http")]
+macro_rules! error_setters {
+    () => {
+        /// Judges errors for which this holds as `Refused`: the other side cannot have seen the
+        /// request. It is given the error as the caller would see it. Default: only what the table
+        /// says.
+        #[must_use]
+        pub fn refused_if(
+            mut self,
+            rule: impl Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync + 'static,
+        ) -> Self {
+            self.errors.refused_if(rule);
+            self
+        }
+
+        /// Reads the sources of errors of this type as well, see the [module page](super).
+        #[must_use]
+        pub fn reads<E: std::error::Error + 'static>(mut self) -> Self {
+            self.errors.reads::<E>();
+            self
+        }
+    };
+}
+#[cfg(feature = "http")]
+pub(super) use error_setters;
 
 impl fmt::Debug for ErrorRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

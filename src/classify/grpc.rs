@@ -1,10 +1,10 @@
 //! The judgement on a gRPC answer.
 
-use super::{Classify, ErrorRules, Evidence};
+use super::error::{ErrorRules, error_setters};
+use super::judge::{Classify, Evidence};
 use crate::hint;
 use crate::outcome::Outcome;
 use http::{HeaderMap, Response};
-use std::error::Error;
 
 const GRPC_STATUS: &str = "grpc-status";
 
@@ -130,23 +130,7 @@ impl GrpcClassifier {
         self
     }
 
-    /// Judges errors for which this holds as `Refused`: the other side cannot have seen the request.
-    /// It is given the error as the caller would see it. Default: only what the table says.
-    #[must_use]
-    pub fn refused_if(
-        mut self,
-        rule: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.errors.refused_if(rule);
-        self
-    }
-
-    /// Reads the sources of errors of this type as well, see the [module page](super).
-    #[must_use]
-    pub fn reads<E: Error + 'static>(mut self) -> Self {
-        self.errors.reads::<E>();
-        self
-    }
+    error_setters!();
 
     fn by_code(&self, code: GrpcCode, headers: &HeaderMap) -> Outcome {
         let outcome = match self.codes.iter().find(|(own, _)| *own == code) {

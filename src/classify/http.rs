@@ -1,10 +1,11 @@
 //! The judgement on an HTTP answer.
 
-use super::{Classify, ErrorRules, Evidence};
+use super::error::{ErrorRules, error_setters};
+use super::judge::{Classify, Evidence};
 use crate::hint::{self, Hint};
 use crate::outcome::Outcome;
 use http::{Response, StatusCode};
-use std::error::Error;
+use std::time::Duration;
 
 /// Judges HTTP answers by their status.
 ///
@@ -58,23 +59,7 @@ impl HttpClassifier {
         self
     }
 
-    /// Judges errors for which this holds as `Refused`: the other side cannot have seen the request.
-    /// It is given the error as the caller would see it. Default: only what the table says.
-    #[must_use]
-    pub fn refused_if(
-        mut self,
-        rule: impl Fn(&(dyn Error + 'static)) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.errors.refused_if(rule);
-        self
-    }
-
-    /// Reads the sources of errors of this type as well, see the [module page](super).
-    #[must_use]
-    pub fn reads<E: Error + 'static>(mut self) -> Self {
-        self.errors.reads::<E>();
-        self
-    }
+    error_setters!();
 
     /// Takes `x-ratelimit-reset` and its kin (`x-ratelimit-reset-requests`, ...) of a 429 or 503 for a
     /// delay too: as seconds, as seconds since 1970, or in the form `1m2.5s`. One whose
@@ -86,7 +71,7 @@ impl HttpClassifier {
         self
     }
 
-    fn retry_after<B>(&self, answer: &Response<B>) -> Option<std::time::Duration> {
+    fn retry_after<B>(&self, answer: &Response<B>) -> Option<Duration> {
         match answer.status() {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 hint::http(answer.headers(), self.rate_limit_reset)

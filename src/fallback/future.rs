@@ -9,13 +9,13 @@ use crate::attempts::{Attempts, Luggage};
 use crate::budget::Withdrawal;
 use crate::classify::{Classify, Evidence};
 use crate::clock::{self, Instant};
+use crate::deadline::Arrival;
 use crate::error::{BoxError, FallbackFailed};
 use crate::outcome::Outcome;
 use crate::replay::{Carry, Replay};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -38,34 +38,42 @@ pin_project! {
 
 pin_project! {
     /// The future of a [`Fallback`](super::Fallback) that makes its answer itself.
-    pub struct AnswerFuture<F, A, C, P, Kept, L, Req> {
+    pub struct AnswerFuture<S, A, C, P, Req>
+    where
+        S: Service<Req>,
+        A: Answer<Req, S::Response>,
+        P: Carry<Req>,
+    {
         #[pin]
-        first: First<F, Kept>,
+        first: First<S::Future, A::Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
-        luggage: L,
-        request: PhantomData<fn(Req)>,
+        luggage: P::Luggage,
     }
 }
 
-impl<F, A, C, P, Kept, L, Req> AnswerFuture<F, A, C, P, Kept, L, Req> {
+impl<S, A, C, P, Req> AnswerFuture<S, A, C, P, Req>
+where
+    S: Service<Req>,
+    A: Answer<Req, S::Response>,
+    P: Carry<Req>,
+{
     #[inline]
     pub(super) fn new(
-        first: First<F, Kept>,
+        first: First<S::Future, A::Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
-        luggage: L,
+        luggage: P::Luggage,
     ) -> Self {
-        Self { first, policy, luggage, request: PhantomData }
+        Self { first, policy, luggage }
     }
 }
 
-impl<F, Res, E, A, C, P, L, Req> Future for AnswerFuture<F, A, C, P, A::Kept, L, Req>
+impl<S, A, C, P, Req> Future for AnswerFuture<S, A, C, P, Req>
 where
-    F: Future<Output = Result<Res, E>>,
-    E: Into<BoxError>,
-    A: Answer<Req, Res>,
-    C: Classify<Res, BoxError>,
-    P: Join<Res, A::Alt>,
-    L: Luggage,
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    A: Answer<Req, S::Response>,
+    C: Classify<S::Response, BoxError>,
+    P: Carry<Req> + Join<S::Response, A::Alt>,
 {
     type Output = Result<P::Response, A::Error>;
 
@@ -134,7 +142,12 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
     }
 }
 
-impl<F, A, C, P, Kept, L, Req> fmt::Debug for AnswerFuture<F, A, C, P, Kept, L, Req> {
+impl<S, A, C, P, Req> fmt::Debug for AnswerFuture<S, A, C, P, Req>
+where
+    S: Service<Req>,
+    A: Answer<Req, S::Response>,
+    P: Carry<Req>,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerFuture").field("policy", &self.policy).finish_non_exhaustive()
     }
@@ -168,8 +181,7 @@ pin_project! {
 struct Rest<T, C, P, Copies, L> {
     policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
     luggage: L,
-    /// When the request arrived, known where a limit counts from there.
-    arrived: Option<Instant>,
+    arrival: Arrival,
     copies: Option<Copies>,
 }
 
@@ -186,7 +198,8 @@ where
         luggage: <P as Carry<Req>>::Luggage,
         copies: P::Copies,
     ) -> Self {
-        let rest = Rest { policy, luggage, arrived: None, copies: Some(copies) };
+        let arrival = Arrival::default();
+        let rest = Rest { policy, luggage, arrival, copies: Some(copies) };
         Self { state: State::First { first }, rest, standby: None }
     }
 }
@@ -220,7 +233,8 @@ where
                 }
                 Poll::Ready(result) => (result.map_err(Into::into), None),
                 Poll::Pending => {
-                    this.rest.arrive(clock::now);
+                    let rest = this.rest;
+                    rest.arrival.note(rest.luggage.time(), clock::now);
                     return Poll::Pending;
                 }
             },
@@ -264,7 +278,7 @@ where
         }
         policy.counts.primary(outcome);
         let now = clock::now();
-        rest.arrive(|| now);
+        rest.arrival.note(rest.luggage.time(), || now);
         let evidence = policy.classify.evidence(result.as_ref());
         let sent = unsent.is_none();
         let request = match rest.copies.take() {
@@ -306,21 +320,16 @@ where
     #[cold]
     fn back_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Joined<P, S::Response, T::Response> {
         let this = self.project();
-        let (policy, luggage, arrived) =
-            (&*this.rest.policy, &this.rest.luggage, this.rest.arrived);
+        let (policy, luggage, arrival) =
+            (&*this.rest.policy, &this.rest.luggage, this.rest.arrival);
         let Some(standby) = this.standby else { return Poll::Pending };
         let guard = PanicGuard(policy.counts.clone());
         let called =
             standby.as_mut().poll_call(cx, policy.within, |request, switch, reader_inside| {
                 let next = luggage.attempts().filter(|_| switch.sent).map(Attempts::next);
                 let number = next.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
-                let now = clock::now();
-                let deadline = luggage.time().of_arrival(|| arrived.unwrap_or(now));
-                policy.kind.stamp(
-                    request,
-                    number,
-                    deadline.map(|deadline| deadline.remaining_at(now)),
-                );
+                let left = arrival.remaining(luggage.time(), clock::now());
+                policy.kind.stamp(request, number, left);
                 let record = next.or_else(|| luggage.attempts().cloned());
                 if let Some(record) = record.filter(|_| reader_inside) {
                     policy.kind.put(request, record);
@@ -375,15 +384,6 @@ where
     };
     let request = unsent.or_else(|| policy.kind.instead(&mut copies)).ok_or("not replayable")?;
     Ok((request, withdrawal))
-}
-
-impl<T, C, P, Copies, L: Luggage> Rest<T, C, P, Copies, L> {
-    /// Takes this for the time of the arrival, if it is needed and was not taken before.
-    fn arrive(&mut self, now: impl FnOnce() -> Instant) {
-        if self.arrived.is_none() && self.luggage.time().timeout.is_some() {
-            self.arrived = Some(now());
-        }
-    }
 }
 
 impl<S, T, C, P, Req> fmt::Debug for BackupFuture<S, T, C, P, Req>

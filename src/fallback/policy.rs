@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What failed, as the closure of a fallback is given it.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Failed<Res, Kept = ()> {
     /// The answer that was judged a failure, or the error.
@@ -23,6 +22,16 @@ pub struct Failed<Res, Kept = ()> {
     pub attempts: u32,
     /// What was kept of the request, `()` unless the layer was told to keep something.
     pub kept: Kept,
+}
+
+impl<Res, Kept> fmt::Debug for Failed<Res, Kept> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failed")
+            .field("is_error", &self.result.is_err())
+            .field("outcome", &self.outcome)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Marks the answer of a fallback, as a typed extension of HTTP answers.

@@ -49,14 +49,12 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
             }
             return Poll::Ready(());
         }
-        let polled = if P::CARRIES {
-            let (polled, inside) = Attempts::listen_for_reader(|| self.inner.poll_ready(cx));
+        let (polled, inside) =
+            Attempts::listen_for_reader(P::CARRIES, || self.inner.poll_ready(cx));
+        if P::CARRIES {
             self.reader_inside = inside;
             Attempts::announce_reader();
-            polled
-        } else {
-            self.inner.poll_ready(cx)
-        };
+        }
         if let Err(error) = ready!(polled) {
             self.unready = Some(Arc::new(error.into()));
         }
@@ -74,15 +72,6 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
             luggage.open(|time| Attempts::new(time.of_arrival(clock::now)));
         }
         luggage
-    }
-
-    fn deposit(&self, attempts: Option<&Attempts>) {
-        if let Some(budget) = &self.policy.budget {
-            match attempts {
-                Some(attempts) => attempts.deposit_once(budget),
-                None => budget.deposit(),
-            }
-        }
     }
 
     /// Calls the first service, or tells why it was not ready; `keep` is given the request where it
@@ -118,7 +107,7 @@ where
 {
     type Response = P::Response;
     type Error = A::Error;
-    type Future = AnswerFuture<S::Future, A, C, P, A::Kept, <P as Carry<Req>>::Luggage, Req>;
+    type Future = AnswerFuture<S, A, C, P, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
@@ -155,7 +144,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let luggage = self.unpack(&mut request);
-        self.deposit(luggage.attempts());
+        luggage.deposit(self.policy.budget.as_ref());
         let keep = !luggage.policy().no_fallback;
         let (request, copies) = self.policy.kind.start(request, keep);
         let first = self.call_inner(request, luggage.attempts(), |unsent| unsent.map(Box::new));

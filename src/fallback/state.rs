@@ -71,7 +71,7 @@ impl<T, F, Request, Res> Standby<T, F, Request, Res> {
     {
         let mut this = self.project();
         if let CallProjected::Ready { backup } = this.call.as_mut().project() {
-            match Attempts::listen_for_reader(|| backup.poll_ready(cx)) {
+            match Attempts::listen_for_reader(true, || backup.poll_ready(cx)) {
                 (Poll::Ready(Ok(())), reader_inside) => {
                     // taken already only if the call panicked
                     let Some(mut request) = this.switch.request.take() else {

@@ -166,6 +166,7 @@ where
         let plan = again.as_mut().project().plan;
         let asked = match &mut self.copies {
             None => Err(GaveUp::OutOfRetries),
+            Some(_) if policy.max_retries == 0 => Err(GaveUp::OutOfRetries),
             Some(copies) if !policy.kind.may_repeat(copies, outcome, &evidence) => {
                 Err(GaveUp::NotRepeatable)
             }
@@ -224,11 +225,9 @@ where
             again.sleep.set(None);
         }
         let plan = again.plan;
-        let (ready, reader_inside) = if <P as Carry<Req>>::CARRIES {
-            Attempts::listen_for_reader(|| self.inner.poll_ready(cx))
-        } else {
-            (self.inner.poll_ready(cx), false)
-        };
+        let carries = <P as Carry<Req>>::CARRIES;
+        let (ready, reader_inside) =
+            Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
         if let Err(error) = ready!(ready) {
             plan.take_back();
             return Poll::Ready(Err(error));

@@ -5,6 +5,7 @@ use super::policy::RetryPolicy;
 use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
 use crate::clock;
+use crate::deadline::Arrival;
 use crate::replay::{Carry, Replay};
 use std::fmt;
 use std::mem;
@@ -42,12 +43,12 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if !<P as Carry<Req>>::CARRIES {
-            return self.inner.poll_ready(cx);
+        let carries = <P as Carry<Req>>::CARRIES;
+        let (polled, inside) = Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
+        if carries {
+            self.reader_inside = inside;
+            Attempts::announce_reader();
         }
-        let (polled, inside) = Attempts::listen_for_reader(|| self.inner.poll_ready(cx));
-        self.reader_inside = inside;
-        Attempts::announce_reader();
         polled
     }
 
@@ -60,20 +61,13 @@ where
             // nobody outside knows of this call: a record is of use only to a reader inside
             luggage.open(|time| Attempts::new(time.within(policy.deadline).of_arrival(clock::now)));
         }
-        if let Some(budget) = &policy.budget {
-            match luggage.attempts() {
-                Some(attempts) => attempts.deposit_once(budget),
-                None => budget.deposit(),
-            }
-        }
+        luggage.deposit(policy.budget.as_ref());
         let keep = policy.max_retries > 0 && !luggage.policy().no_retry;
         let (mut first, copies) = kind.start(request, keep);
         let time = luggage.time();
         if let Some(timeout) = time.timeout {
             // another limit may be the stricter one
-            let now = clock::now();
-            let deadline = time.within(policy.deadline).of_arrival(|| now);
-            let left = deadline.map(|deadline| deadline.remaining_at(now));
+            let left = Arrival::default().remaining(time.within(policy.deadline), clock::now());
             if let Some(left) = left.filter(|left| *left < timeout) {
                 kind.stamp(&mut first, 1, Some(left));
             }

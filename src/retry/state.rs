@@ -7,6 +7,7 @@ use crate::backoff::Progress;
 use crate::budget::Withdrawal;
 use crate::classify::Evidence;
 use crate::clock::{Instant, Sleep};
+use crate::deadline::Arrival;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use pin_project_lite::pin_project;
@@ -16,26 +17,23 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Course<L> {
     pub(super) luggage: L,
-    /// When it arrived, known where a limit counts from there.
-    arrived: Option<Instant>,
+    arrival: Arrival,
 }
 
 impl<L: Luggage> Course<L> {
     #[inline]
     pub(super) fn new(luggage: L) -> Self {
-        Self { luggage, arrived: None }
+        Self { luggage, arrival: Arrival::default() }
     }
 
-    /// Takes this for the time of the arrival, if it is needed and was not taken before.
+    /// The request has to wait, or has failed.
+    #[inline]
     pub(super) fn arrive<C, P>(
         &mut self,
         policy: &RetryPolicy<C, P>,
         now: impl FnOnce() -> Instant,
     ) {
-        let counts = policy.deadline.is_some() || self.luggage.time().timeout.is_some();
-        if counts && self.arrived.is_none() {
-            self.arrived = Some(now());
-        }
+        self.arrival.note(self.luggage.time().within(policy.deadline), now);
     }
 
     pub(super) fn remaining<C, P>(
@@ -43,9 +41,7 @@ impl<L: Luggage> Course<L> {
         policy: &RetryPolicy<C, P>,
         now: Instant,
     ) -> Option<Duration> {
-        let limit = self.luggage.time().within(policy.deadline);
-        let deadline = limit.of_arrival(|| self.arrived.unwrap_or(now));
-        deadline.map(|deadline| deadline.remaining_at(now))
+        self.arrival.remaining(self.luggage.time().within(policy.deadline), now)
     }
 }
 

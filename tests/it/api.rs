@@ -362,7 +362,7 @@ async fn debug_says_something_and_leaks_nothing() {
     let mut retry = RetryLayer::http().idempotent(["/shown"]).layer(client());
     let mut backed = FallbackLayer::http().service(client()).layer(client());
     let mut answered = respond.layer(service_fn(first));
-    let in_answer: AnswerFuture<_, _, _, _, _, _, _> = answered.call(secret_request());
+    let in_answer: AnswerFuture<_, _, _, _, _> = answered.call(secret_request());
     let Ok(answer) = answered.call(secret_request()).await;
     let by = answer.extensions().get::<Degraded>().unwrap();
 

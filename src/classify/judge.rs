@@ -1,0 +1,67 @@
+//! What a classifier is, and what it can tell.
+
+use crate::hint::Hint;
+use crate::outcome::Outcome;
+use std::sync::Arc;
+
+/// Judges the result of one attempt.
+///
+/// Closures implement it: `|result: Result<&Response, &Error>| if result.is_ok() { .. } else { .. }`.
+/// An `Arc` of a classifier is one.
+pub trait Classify<Res, E> {
+    /// Says what became of the attempt.
+    fn classify(&self, result: Result<&Res, &E>) -> Outcome;
+
+    /// Says what else the result tells. It is asked for after the outcome, and only where that is
+    /// neither `Success` nor `Neutral`. Default: nothing.
+    fn evidence(&self, result: Result<&Res, &E>) -> Evidence {
+        let _ = result;
+        Evidence::default()
+    }
+}
+
+/// What a result tells beside its [`Outcome`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// The delay that the answer asks for. Where it is `None`, the `retry_after` of
+    /// [`Outcome::Throttled`] counts.
+    pub hint: Option<Hint>,
+    /// The other side certainly did none of the work, so that even a request which is not
+    /// idempotent may be sent again: a status of 429.
+    pub untouched: bool,
+    /// The refusal was made on our own side of the wire.
+    pub local: bool,
+}
+
+impl Evidence {
+    /// The delay that was asked for, wherever it stands.
+    pub(crate) fn hint(&self, outcome: Outcome) -> Option<Hint> {
+        match outcome {
+            Outcome::Throttled { retry_after } => self.hint.or(retry_after.map(Hint::AtLeast)),
+            _ => self.hint,
+        }
+    }
+}
+
+impl<F, Res, E> Classify<Res, E> for F
+where
+    F: Fn(Result<&Res, &E>) -> Outcome,
+{
+    fn classify(&self, result: Result<&Res, &E>) -> Outcome {
+        self(result)
+    }
+}
+
+impl<C, Res, E> Classify<Res, E> for Arc<C>
+where
+    C: Classify<Res, E> + ?Sized,
+{
+    fn classify(&self, result: Result<&Res, &E>) -> Outcome {
+        (**self).classify(result)
+    }
+
+    fn evidence(&self, result: Result<&Res, &E>) -> Evidence {
+        (**self).evidence(result)
+    }
+}
