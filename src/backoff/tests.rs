@@ -43,7 +43,7 @@ fn assert_range(draws: &[Duration], low: Duration, high: Duration) {
     assert!((high - near..=high).contains(&most), "{most:?} in {low:?}..{high:?}");
 }
 
-/// vectors.md, a named example of the docs: `max_retries(4)`, 100±50 to 800±400 ms
+/// A named example of the docs: `max_retries(4)`, 100±50 to 800±400 ms
 #[test]
 fn proportional_jitter_draws_evenly_around_the_value() {
     let half = Jitter::Proportional(Ratio::percent::<50>());
@@ -55,7 +55,7 @@ fn proportional_jitter_draws_evenly_around_the_value() {
     }
 }
 
-/// vectors.md: AWS architecture backoff simulator, U(0, v) with v = min(cap, base × 2^n)
+/// AWS architecture backoff simulator, U(0, v) with v = min(cap, base × 2^n)
 #[test]
 fn full_jitter_draws_evenly_below_the_value() {
     let backoff = Backoff::exponential(ms(100)).cap(ms(1_000));
@@ -66,7 +66,7 @@ fn full_jitter_draws_evenly_below_the_value() {
     }
 }
 
-/// vectors.md: AWS architecture backoff simulator, v/2 + U(0, v/2)
+/// AWS architecture backoff simulator, v/2 + U(0, v/2)
 #[test]
 fn equal_jitter_draws_evenly_in_the_upper_half_of_the_value() {
     let backoff = Backoff::exponential(ms(100)).cap(ms(1_000)).jitter(Jitter::Equal);
@@ -77,8 +77,7 @@ fn equal_jitter_draws_evenly_in_the_upper_half_of_the_value() {
     }
 }
 
-/// vectors.md: AWS architecture backoff simulator, whose clipping of the draws does not matter
-/// under a large cap
+/// AWS architecture backoff simulator, whose clipping of the draws does not matter under a large cap
 #[test]
 fn decorrelated_jitter_grows_by_half_and_the_base() {
     let hour = Duration::from_secs(3_600);
@@ -92,7 +91,7 @@ fn decorrelated_jitter_grows_by_half_and_the_base() {
     }
 }
 
-/// vectors.md: resilience4j IntervalFunctionTest, Polly RetryHelperTests
+/// resilience4j IntervalFunctionTest, Polly RetryHelperTests
 #[test]
 fn without_jitter_the_value_doubles_up_to_the_cap() {
     let cap = Duration::from_secs(100);
@@ -104,7 +103,7 @@ fn without_jitter_the_value_doubles_up_to_the_cap() {
     assert!(delays[10..].iter().all(|delay| *delay == cap));
 }
 
-/// D7; vectors.md: Polly RetryHelperTests
+/// D7; Polly RetryHelperTests
 #[test]
 fn the_thousandth_doubling_of_a_day_saturates() {
     let day = Duration::from_secs(86_400);
@@ -130,7 +129,7 @@ fn a_sequence_repeats_its_last_value() {
     assert_eq!(Backoff::sequence([]).delays(0).nth(3), Some(Duration::ZERO));
 }
 
-/// L1
+/// B6, L1
 #[test]
 fn a_sequence_without_an_end_is_cut() {
     let backoff = Backoff::sequence((0..).map(ms)).jitter(Jitter::None);

@@ -87,8 +87,8 @@ impl Leaky {
     }
 }
 
-/// vectors.md: Finagle RetryBudgetTest pays ratio and floor together, 1 010; ours pays the higher of
-/// them, and has the minimum of one second in the bank when the account is opened.
+/// Finagle RetryBudgetTest pays ratio and floor together, 1 010; ours pays the higher of them, and has
+/// the minimum of one second in the bank when the account is opened.
 #[test]
 fn a_tenth_of_ten_thousand_requests_may_be_retried() {
     let tenth = || Budget::new().ratio(ratio(0.1));
@@ -100,8 +100,8 @@ fn a_tenth_of_ten_thousand_requests_may_be_retried() {
     assert_eq!(withdraw(&budget, SECOND, 10_000), 1_000);
 }
 
-/// vectors.md: Finagle RetryBudgetTest, whose credits live 60 s and are capped above 5 000; ours are
-/// capped at what comes in within 60 s.
+/// Finagle RetryBudgetTest, whose credits live 60 s and are capped above 5 000; ours are capped at what
+/// comes in within 60 s.
 #[test]
 fn half_of_ten_thousand_requests_may_be_retried_within_a_minute() {
     let minute = 60 * SECOND;
@@ -219,7 +219,7 @@ fn ratios_are_counted_to_a_millionth() {
     assert_eq!(withdraw(&budget, SECOND, 2), 1);
 }
 
-/// E6
+/// E4, E6
 #[test]
 fn an_account_that_nothing_is_paid_into_stays_empty() {
     let budget = Budget::new().ratio(ratio(0.0)).min_per_second(0);

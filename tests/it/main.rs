@@ -3,6 +3,7 @@
 mod support;
 
 mod api;
+mod classify;
 mod contract;
 mod cost;
 mod fallback;

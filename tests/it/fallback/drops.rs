@@ -25,9 +25,9 @@ async fn pending_once() {
 /// A service that is pending before it is ready, and pending before it answers; all calls in flight
 /// hold the probe.
 #[derive(Clone)]
-struct Steps {
+pub(super) struct Steps {
     code: u16,
-    calls: Calls,
+    pub(super) calls: Calls,
     probe: Arc<()>,
     polled: bool,
 }
@@ -62,8 +62,8 @@ impl<Req: Send + 'static> Service<Req> for Steps {
 }
 
 /// Everything that a call could leave behind.
-struct Scene {
-    first: Steps,
+pub(super) struct Scene {
+    pub(super) first: Steps,
     backup: Steps,
     first_places: Arc<Semaphore>,
     backup_places: Arc<Semaphore>,
@@ -72,7 +72,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             first: steps(500),
             backup: steps(200),
@@ -83,16 +83,16 @@ impl Scene {
         }
     }
 
-    fn request(&self) -> Request<Held> {
+    pub(super) fn request(&self) -> Request<Held> {
         let held = Held { body: Full::from("upload"), _probe: self.request.clone() };
         Request::builder().method("PUT").uri("/").body(held).unwrap()
     }
 
-    fn inner(&self) -> ConcurrencyLimit<Steps> {
+    pub(super) fn inner(&self) -> ConcurrencyLimit<Steps> {
         ConcurrencyLimit::with_semaphore(self.first.clone(), self.first_places.clone())
     }
 
-    fn layer(
+    pub(super) fn layer(
         &self,
     ) -> FallbackLayer<
         tower_failover::fallback::Backup<ConcurrencyLimit<Steps>>,
@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// `clones`: how many of each service the stack itself holds.
-    fn nothing_is_left(&self, clones: [usize; 2], when: &str) {
+    pub(super) fn nothing_is_left(&self, clones: [usize; 2], when: &str) {
         assert_eq!(self.first_places.available_permits(), 1, "{when}");
         assert_eq!(self.backup_places.available_permits(), 1, "{when}");
         assert_eq!(Arc::strong_count(&self.request), 1, "a request body, {when}");
@@ -118,7 +118,7 @@ impl Scene {
 }
 
 /// A body that holds the probe.
-struct Held {
+pub(super) struct Held {
     body: Full<Bytes>,
     _probe: Arc<()>,
 }

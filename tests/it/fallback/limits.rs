@@ -3,6 +3,7 @@
 use super::*;
 use tower::Layer;
 use tower_failover::fallback::{BackupTimeout, FallbackFailed, FallbackLayer};
+use tower_failover::retry::RetryLayer;
 use tower_failover::{Budget, Ratio, Refusal};
 
 async fn broken(_: u64) -> Result<u64, BoxError> {
@@ -128,6 +129,27 @@ async fn a_backup_is_free_without_a_budget() {
     let service = FallbackLayer::plain().service(slow(Duration::ZERO)).layer(primary());
     for _ in 0..1_000 {
         assert_eq!(ask(&service, 1).await.unwrap(), 9);
+    }
+}
+
+/// G4: an account of deposits alone, which are whole attempts
+#[tokio::test(start_paused = true)]
+async fn a_request_deposits_once_however_many_layers_see_it() {
+    let budget = Budget::new().ratio(Ratio::percent::<100>()).min_per_second(0);
+    let retry = RetryLayer::http().budget(budget.clone());
+    let stack = |code| {
+        let backup = retry.layer(always(200));
+        let fallback = FallbackLayer::http().service(backup).budget(budget.clone());
+        fallback.layer(retry.layer(always(code)))
+    };
+    for request in 1..=10 {
+        ask(&stack(200), get()).await.unwrap();
+        assert_eq!(budget.balance(), request);
+    }
+    // now the backup's layer sees them too, and its call is paid for
+    for _ in 0..10 {
+        assert_eq!(ask(&stack(501), get()).await.unwrap().status(), 200);
+        assert_eq!(budget.balance(), 10);
     }
 }
 

@@ -5,7 +5,9 @@ mod backup;
 mod drops;
 mod limits;
 mod nested;
+mod panics;
 mod poll_ready;
+mod quiet;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};

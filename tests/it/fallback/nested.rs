@@ -1,37 +1,40 @@
 //! What travels from the first service to the backup: the record of the attempts, and the time left.
 
 use super::*;
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder};
 use tower_failover::fallback::FallbackLayer;
+use tower_failover::replay::ReplayBody;
 use tower_failover::retry::RetryLayer;
-use tower_failover::{Attempts, Deadline};
+use tower_failover::{Attempts, Deadline, Refusal};
+
+/// How often the first service and the backup are called for one request, each behind two retries.
+async fn calls_behind_retries<F>(first: Strict<F>) -> (u32, u32)
+where
+    F: Fn(Request<ReplayBody<ReplayBody<Full<Bytes>>>>, u32) -> Done + Clone,
+{
+    let backup = always(500);
+    let (first_calls, calls) = (first.calls(), backup.calls());
+    let retry = || RetryLayer::http().max_retries(2);
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::http().service(retry().layer(backup)))
+        .layer(retry())
+        .service(first);
+    ask(&service, get()).await.unwrap();
+    (first_calls.count(), calls.count())
+}
 
 /// G2
 #[tokio::test(start_paused = true)]
 async fn the_backups_own_retries_count_with_those_before() {
-    let (first, backup) = (always(500), always(500));
-    let (first_calls, calls) = (first.calls(), backup.calls());
-    let backup = ServiceBuilder::new().layer(RetryLayer::http().max_retries(2)).service(backup);
-    let service = ServiceBuilder::new()
-        .layer(FallbackLayer::http().service(backup))
-        .layer(RetryLayer::http().max_retries(2))
-        .service(first);
-    ask(&service, get()).await.unwrap();
-    assert_eq!((first_calls.count(), calls.count()), (3, 1), "all retries were used up before");
+    let calls = calls_behind_retries(always(500)).await;
+    assert_eq!(calls, (3, 1), "all retries were used up before");
 }
 
 /// G2
 #[tokio::test(start_paused = true)]
 async fn the_backups_own_retries_are_there_when_none_was_used_before() {
-    let (first, backup) = (failing(tower_failover::Refusal::new), always(500));
-    let (first_calls, calls) = (first.calls(), backup.calls());
-    let backup = ServiceBuilder::new().layer(RetryLayer::http().max_retries(2)).service(backup);
-    let service = ServiceBuilder::new()
-        .layer(FallbackLayer::http().service(backup))
-        .layer(RetryLayer::http().max_retries(2))
-        .service(first);
-    ask(&service, get()).await.unwrap();
-    assert_eq!((first_calls.count(), calls.count()), (1, 3));
+    let calls = calls_behind_retries(failing(Refusal::new)).await;
+    assert_eq!(calls, (1, 3));
 }
 
 /// G2: also where the first service could not even be asked

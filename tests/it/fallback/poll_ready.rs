@@ -91,7 +91,7 @@ async fn a_clone_does_not_inherit_the_error_of_readiness() {
     assert_eq!(service.call(get()).await.unwrap().status(), 299);
 }
 
-/// C1, C2
+/// C1, C2, C6
 #[tokio::test(start_paused = true)]
 async fn neither_service_is_called_unready_over_three_attempts_and_a_fallback() {
     let (first, backup) = (always(500), always(200));

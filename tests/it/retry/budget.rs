@@ -1,40 +1,45 @@
 //! What retries cost a budget.
 
 use super::{Upstream, account, answer, down, every, request, upstream};
-use crate::support::{Scripted, ms, secs, sleep};
+use crate::support::{Scripted, ms, now, secs, sleep};
 use std::collections::HashSet;
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Budget, Outcome, Ratio};
 
-/// Asserts that no span sees more than it may, for calls at these times.
-fn bounded(times: &[Duration], per_second: f64) {
+/// Asserts that no span `t` sees more calls at these times than `(t + 1 s) × per_second`.
+fn bounded(times: &[Duration], per_second: u128) {
     for (from, start) in times.iter().enumerate() {
         for (to, end) in times.iter().enumerate().skip(from) {
-            let span = (*end - *start).as_secs_f64();
-            let calls = (to - from + 1) as f64;
-            // the millisecond steps in which time is credited
-            let allowed = (span + 1.0) * per_second + 1.0;
-            assert!(calls <= allowed, "{calls} calls in {span} s, {allowed} are allowed");
+            let (calls, span) = (to - from + 1, *end - *start);
+            // in thousand millionths of a call, which are whole numbers
+            let allowed = (span + secs(1)).as_nanos() * per_second;
+            assert!(calls as u128 * 1_000_000_000 <= allowed, "{calls} calls in {span:?}");
         }
     }
 }
 
-/// A total outage of 20 s behind two layers that share a budget; returns the times of extra calls.
-async fn outage(requests_per_second: u64, budget: Budget) -> Vec<Duration> {
-    let inner = upstream(|_| Ok(answer(503, []))).taking(ms(5));
+/// A total outage of 20 s behind two layers that share a budget, after some healthy time; returns the
+/// times of extra calls.
+async fn outage(healthy: Duration, requests_per_second: u32, budget: Budget) -> Vec<Duration> {
+    let until = now() + healthy;
+    let inner = upstream(move |_| Ok(answer(if now() < until { 200 } else { 503 }, [])));
+    let inner = inner.taking(ms(5));
     let layer = RetryLayer::http().max_retries(2).budget(budget).backoff(every(Duration::ZERO));
     let service = layer.layer(layer.layer(inner.clone()));
     let mut calls = Vec::new();
-    for id in 0..20 * requests_per_second {
+    for id in 0.. {
+        if now() >= until + secs(20) {
+            break;
+        }
         let mut request = request("GET");
         *request.uri_mut() = format!("/{id}").parse().unwrap();
         calls.push(tokio::spawn(service.clone().oneshot(request)));
-        sleep(secs(1) / u32::try_from(requests_per_second).unwrap()).await;
+        sleep(secs(1) / requests_per_second).await;
     }
     for call in calls {
-        assert_eq!(call.await.unwrap().unwrap().status(), 503);
+        call.await.unwrap().unwrap();
     }
     extra(&inner)
 }
@@ -48,17 +53,19 @@ fn extra(inner: &Upstream) -> Vec<Duration> {
 /// G2, G4
 #[tokio::test(start_paused = true)]
 async fn an_outage_costs_a_fifth_more_in_every_span() {
-    let times = outage(200, Budget::new()).await;
-    bounded(&times, 40.0);
-    assert!(times.len() > 600, "only {} retries: the budget is there to be used", times.len());
+    for healthy in [secs(0), secs(5)] {
+        let times = outage(healthy, 200, Budget::new()).await;
+        bounded(&times, 40);
+        assert!(times.len() >= 800, "only {}: the budget is there to be used", times.len());
+    }
 }
 
 /// G3, G4
 #[tokio::test(start_paused = true)]
 async fn a_quiet_service_has_its_minimum() {
-    let times = outage(20, Budget::new()).await;
-    bounded(&times, 10.0);
-    assert!(times.len() > 150, "{}", times.len());
+    let times = outage(secs(0), 20, Budget::new()).await;
+    bounded(&times, 10);
+    assert!(times.len() >= 200, "only {}", times.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,6 +91,27 @@ async fn retries_deposit_nothing() {
     assert_eq!(inner.count(), 2, "one deposit is one retry");
     assert_eq!(budget.balance(), 0);
     assert_eq!(layer.handle().snapshot().out_of_budget, 1);
+}
+
+/// G5
+#[tokio::test(start_paused = true)]
+async fn sixty_four_tasks_on_a_hundred_make_a_hundred_retries() {
+    let budget = Budget::new().min_per_second(100).ratio(Ratio::percent::<0>());
+    assert_eq!(budget.balance(), 100);
+    // each task lets the others in before it fails
+    let inner = tower::service_fn(|_: u32| async {
+        tokio::task::yield_now().await;
+        down::<()>()
+    });
+    let layer = RetryLayer::plain().budget(budget.clone()).backoff(every(Duration::ZERO));
+    let service = layer.layer(inner);
+    let tasks = (0..64).map(|task| tokio::spawn(service.clone().oneshot(task)));
+    for task in tasks.collect::<Vec<_>>() {
+        assert!(task.await.unwrap().is_err());
+    }
+    let counts = layer.handle().snapshot();
+    assert_eq!((counts.retries, budget.balance()), (100, 0));
+    assert_eq!(counts.out_of_retries + counts.out_of_budget, 64);
 }
 
 #[tokio::test(start_paused = true)]

@@ -165,9 +165,12 @@ async fn a_seed_reproduces_a_run() {
 #[tokio::test(start_paused = true)]
 async fn requests_that_fail_in_one_instant_do_not_retry_in_one_instant() {
     const REQUESTS: usize = 10_000;
+    // where five in a millisecond are fair, chance alone makes sixteen in one of eight runs
+    const SEED: u64 = 2;
     for (backoff, slots) in [(Backoff::default(), 100), (Backoff::exponential(secs(2)), 2_000)] {
         let inner = Scripted::new(|call| if call <= REQUESTS { down() } else { Ok(()) });
-        let service = RetryLayer::plain().no_budget().backoff(backoff).layer(inner.clone());
+        let layer = RetryLayer::plain().no_budget().backoff(backoff).seed(SEED);
+        let service = layer.layer(inner.clone());
         let calls = (0..REQUESTS).map(|request| service.clone().oneshot(request));
         assert!(join_all(calls).await.iter().all(Result::is_ok));
         let mut per_slot = HashMap::new();
@@ -176,7 +179,7 @@ async fn requests_that_fail_in_one_instant_do_not_retry_in_one_instant() {
         }
         let (latest, most) = (per_slot.keys().max().unwrap(), per_slot.values().max().unwrap());
         assert!(*latest <= slots as u128, "{latest} ms");
-        assert!(*most <= (REQUESTS / slots * 3).max(25), "{most} in one millisecond");
+        assert!(*most <= REQUESTS / slots * 3, "{most} in one millisecond");
     }
 }
 

@@ -42,7 +42,7 @@ async fn no_attempt_calls_a_mock_unready() {
     assert_eq!(call.await.unwrap(), "answer");
 }
 
-/// C1, C2
+/// C1, C2, C6
 #[tokio::test(start_paused = true)]
 async fn clones_that_panic_when_called_unready_are_not_called() {
     let inner = Scripted::new(|_| down::<()>());
@@ -54,7 +54,7 @@ async fn clones_that_panic_when_called_unready_are_not_called() {
     assert_eq!(inner.count(), 18);
 }
 
-/// C1, C2
+/// C1, C2, C6
 #[tokio::test(start_paused = true)]
 async fn http_attempts_call_only_what_is_ready() {
     let inner = upstream(|_| Ok(answer(503, [])));

@@ -143,7 +143,7 @@ fn interrupting(wanted: Arc<Notify>, calls: Arc<AtomicU32>) -> Router {
     Router::new().route("/", put(handler))
 }
 
-/// G8, A8
+/// G8, G10, A8
 #[tokio::test]
 async fn an_interrupted_upload_arrives_whole_the_second_time() {
     bounded(async {
