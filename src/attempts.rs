@@ -1,7 +1,9 @@
 //! The record that travels with a request through nested layers.
 
 use crate::budget::Budget;
+use crate::classify::Evidence;
 use crate::deadline::{Deadline, TimeLimit};
+use crate::outcome::Outcome;
 use crate::policy::Policy;
 use std::cell::Cell;
 use std::fmt;
@@ -22,7 +24,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// calls that are not part of this one. A service says that it reads records by calling
 /// [`announce_reader`](Self::announce_reader) in `poll_ready`; all layers of this crate do. Services
 /// between them that do not pass `poll_ready` on, such as tower's `Buffer`, hide the reader, and the
-/// layers on both sides count for themselves.
+/// layers on both sides count for themselves. One that polls several services ready and calls another
+/// of them, such as tower's `Steer`, passes a record to a service that did not ask: don't put it
+/// between layers of this crate and handlers that send extensions on.
 ///
 /// # Clones
 ///
@@ -51,13 +55,15 @@ pub struct Attempts {
     shared: Arc<Shared>,
     number: u32,
     hedge: bool,
+    deadline: Option<Deadline>,
 }
 
 struct Shared {
     started: AtomicU32,
     retries: AtomicU32,
-    deadline: Option<Deadline>,
     untried_left: AtomicBool,
+    /// Whether an attempt failed that may have done the work.
+    touched: AtomicBool,
     tried: Mutex<Vec<(u64, u64)>>,
     /// The budgets that this request paid into, by their id; a fifth one gets nothing.
     paid: [AtomicUsize; 4],
@@ -67,27 +73,29 @@ thread_local!(static READER_INSIDE: Cell<bool> = const { Cell::new(false) });
 
 impl Attempts {
     /// Opens the record of a call; its first attempt has number 1.
-    pub(crate) fn new(deadline: Option<Deadline>) -> Self {
+    pub(crate) fn new() -> Self {
         let shared = Shared {
             started: AtomicU32::new(1),
             retries: AtomicU32::new(0),
-            deadline,
             untried_left: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
             tried: Mutex::default(),
             paid: Default::default(),
         };
-        Self { shared: Arc::new(shared), number: 1, hedge: false }
+        Self { shared: Arc::new(shared), number: 1, hedge: false, deadline: None }
     }
 
-    /// Counts a retry that will be made.
-    pub(crate) fn count_retry(&self) {
-        self.shared.retries.fetch_add(1, SeqCst);
-    }
-
-    /// The record for the attempt after all that were started.
+    /// The record for the attempt after all that were started. What the one before found to be left
+    /// to try is forgotten: this one may go another way.
     pub(crate) fn next(&self) -> Self {
         let number = self.shared.started.fetch_add(1, SeqCst).saturating_add(1);
-        Self { shared: self.shared.clone(), number, hedge: self.hedge }
+        self.set_untried_left(false);
+        Self { number, ..self.clone() }
+    }
+
+    /// The same with the stricter of its deadline and this one.
+    pub(crate) fn until(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline: self.deadline.into_iter().chain(deadline).min(), ..self }
     }
 
     /// Returns the number of this attempt among all of the request; the first is 1.
@@ -96,7 +104,8 @@ impl Attempts {
         self.number
     }
 
-    /// Tells whether this attempt is a hedge, sent beside another one.
+    /// Tells whether this attempt is a hedge, sent beside another one. There is no layer yet that
+    /// sends any.
     #[must_use]
     pub const fn is_hedge(&self) -> bool {
         self.hedge
@@ -117,7 +126,7 @@ impl Attempts {
     /// Returns by when the request must be answered, if that is known.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.shared.deadline
+        self.deadline
     }
 
     /// Notes that an attempt went to this endpoint of this set.
@@ -156,20 +165,23 @@ impl Attempts {
         if !carries {
             return (poll_ready(), false);
         }
-        let _ = READER_INSIDE.try_with(|reader| reader.set(false));
+        // who listens outside of this has heard what it has heard
+        let heard = READER_INSIDE.try_with(|reader| reader.replace(false)).unwrap_or(false);
         let polled = poll_ready();
-        (polled, READER_INSIDE.try_with(Cell::get).unwrap_or(false))
+        let inside = READER_INSIDE.try_with(|reader| reader.replace(heard)).unwrap_or(false);
+        (polled, inside)
     }
 
-    /// Pays into this budget, unless another layer has done so for this request.
-    fn deposit_once(&self, budget: &Budget) {
+    /// Notes that this budget was paid; tells whether it was not before.
+    pub(crate) fn note_paid(&self, budget: &Budget) -> bool {
         for paid in &self.shared.paid {
             match paid.compare_exchange(0, budget.id(), SeqCst, SeqCst) {
-                Ok(_) => return budget.deposit(),
-                Err(id) if id == budget.id() => return,
+                Ok(_) => return true,
+                Err(id) if id == budget.id() => return false,
                 Err(_) => {}
             }
         }
+        false
     }
 
     fn tried(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64)>> {
@@ -196,7 +208,7 @@ pub trait Luggage: fmt::Debug {
     fn attempts(&self) -> Option<&Attempts>;
 
     /// Puts in a record, unless there is one.
-    fn open(&mut self, make: impl FnOnce(TimeLimit) -> Attempts);
+    fn open(&mut self);
 
     /// By when the request wants an answer.
     fn time(&self) -> TimeLimit;
@@ -207,10 +219,19 @@ pub trait Luggage: fmt::Debug {
     /// Pays for this request into the budget that a layer has, if it has one.
     fn deposit(&self, budget: Option<&Budget>) {
         match (budget, self.attempts()) {
-            (Some(budget), Some(attempts)) => attempts.deposit_once(budget),
+            (Some(budget), Some(attempts)) if attempts.note_paid(budget) => budget.deposit(),
             (Some(budget), None) => budget.deposit(),
-            (None, _) => {}
+            _ => {}
         }
+    }
+
+    /// Notes a failure, and returns the outcome by which to ask whether the request may be repeated:
+    /// a refusal does not make good that an attempt before it may have done the work.
+    fn note_failure(&self, outcome: Outcome, evidence: &Evidence) -> Outcome {
+        let Some(attempts) = self.attempts() else { return outcome };
+        let untouched = evidence.leaves_untouched(outcome);
+        let touched = attempts.shared.touched.fetch_or(!untouched, SeqCst);
+        if touched && untouched { Outcome::Failure } else { outcome }
     }
 }
 
@@ -219,7 +240,7 @@ impl Luggage for () {
         None
     }
 
-    fn open(&mut self, _: impl FnOnce(TimeLimit) -> Attempts) {}
+    fn open(&mut self) {}
 
     fn time(&self) -> TimeLimit {
         TimeLimit::default()
@@ -252,9 +273,8 @@ impl Luggage for Carried {
         self.attempts.as_ref()
     }
 
-    fn open(&mut self, make: impl FnOnce(TimeLimit) -> Attempts) {
-        let time = self.time;
-        self.attempts.get_or_insert_with(|| make(time));
+    fn open(&mut self) {
+        self.attempts.get_or_insert_with(Attempts::new);
     }
 
     fn time(&self) -> TimeLimit {
@@ -263,5 +283,36 @@ impl Luggage for Carried {
 
     fn policy(&self) -> Policy {
         self.policy
+    }
+}
+
+/// A retry that was decided on and counts already, for other layers to see. It does not count if it is
+/// dropped before [`made`](Self::made).
+#[derive(Debug)]
+pub(crate) struct CountedRetry(Option<Arc<Shared>>);
+
+impl CountedRetry {
+    pub(crate) fn new(attempts: &Attempts) -> Self {
+        attempts.shared.retries.fetch_add(1, SeqCst);
+        Self(Some(attempts.shared.clone()))
+    }
+
+    /// The retry is made, and counts for good.
+    pub(crate) fn made(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CountedRetry {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.retries.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("retries", &self.retries).finish_non_exhaustive()
     }
 }

@@ -81,6 +81,8 @@ struct Account {
     /// Nanoseconds since `opened`, up to which time is credited.
     credited: AtomicU64,
     span: Mutex<Span>,
+    /// What may be saved up of deposits, as the span told last.
+    saved: AtomicU64,
 }
 
 /// By which the account knows what comes in during a bank's time. All three change together, or an
@@ -155,6 +157,7 @@ impl Budget {
             by_time: AtomicU64::new(ORIGIN + minimum),
             credited: AtomicU64::new(0),
             span: Mutex::default(),
+            saved: AtomicU64::new(0),
         }))
     }
 
@@ -200,7 +203,7 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         if let Some(budget) = &self.0 {
-            budget.0.withdrawn.fetch_sub(ATTEMPT, SeqCst);
+            budget.0.give_back();
         }
     }
 }
@@ -281,7 +284,15 @@ impl Account {
         } else {
             span.bank.max(span.earned)
         };
+        self.saved.store(saved, SeqCst);
         self.raise(&self.by_ratio, earned, self.terms.bank_by_ratio(saved));
+    }
+
+    /// What comes back is saved up like what comes in, and no further.
+    fn give_back(&self) {
+        self.withdrawn.fetch_sub(ATTEMPT, SeqCst);
+        self.raise(&self.by_time, 0, self.terms.bank_by_time());
+        self.raise(&self.by_ratio, 0, self.terms.bank_by_ratio(self.saved.load(SeqCst)));
     }
 
     /// Raises an allowance, and keeps it within `bank` of what is withdrawn.

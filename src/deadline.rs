@@ -86,6 +86,11 @@ impl Arrival {
         }
     }
 
+    /// The deadline under this limit; a request whose arrival was not noted arrives now.
+    pub(crate) fn deadline(self, limit: TimeLimit) -> Option<Deadline> {
+        limit.of_arrival(|| self.0.unwrap_or_else(clock::now))
+    }
+
     /// The time that is left under this limit, if it is one.
     pub(crate) fn remaining(self, limit: TimeLimit, now: Instant) -> Option<Duration> {
         let deadline = limit.of_arrival(|| self.0.unwrap_or(now));

@@ -90,7 +90,7 @@ impl Refusal {
     /// keeps beside its own.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
-        own_chain(error).find_map(|error| {
+        chain(judged(error)?).find_map(|error| {
             if error.is::<tower::load_shed::error::Overloaded>() {
                 return Some(Self::new());
             }
@@ -110,24 +110,65 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
+/// A copy of a request body can't be sent to its end: the original failed, another attempt took its
+/// place, or it fell so far behind another attempt that the frames it needs are no longer kept.
+///
+/// It is a [`Refusal`]: the other side is not to blame.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug, Default)]
+pub struct RequestBodyLost {
+    refusal: Refusal,
+}
+
+#[cfg(feature = "http")]
+impl fmt::Display for RequestBodyLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this copy of the request body can't be sent to its end")
+    }
+}
+
+#[cfg(feature = "http")]
+impl Error for RequestBodyLost {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.refusal)
+    }
+}
+
 /// The error of a fallback that failed too.
 ///
-/// Its text is that of the fallback's own error; [`error`](Self::error) returns that error, and
-/// `source()` the one that made the fallback necessary, where that was an error and not an answer.
+/// Its text tells the fallback's own error, and [`error`](Self::error) returns it. The error that made
+/// the fallback necessary is reached through `source()`, where that was an error and not an answer.
 ///
 /// A classifier judges it by the fallback's own error, and takes that for a refusal only if the
 /// first service had refused as well: otherwise the first may have done the work.
 #[derive(Debug)]
 pub struct FallbackFailed {
     error: BoxError,
-    first: Option<BoxError>,
+    first: Option<First>,
     untouched: bool,
+}
+
+/// Marks where an error's own causes end: what is behind it belongs to another service. An error that
+/// passes on the `source()` of a [`FallbackFailed`] as its own can't hide the mark.
+#[derive(Debug)]
+struct First(BoxError);
+
+impl fmt::Display for First {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for First {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 impl FallbackFailed {
     /// `untouched`: the first service certainly did none of the work.
     pub(crate) fn new(error: BoxError, first: Option<BoxError>, untouched: bool) -> Self {
-        Self { error, first, untouched }
+        Self { error, first: first.map(First), untouched }
     }
 
     /// Returns the fallback's own error.
@@ -145,29 +186,32 @@ impl fmt::Display for FallbackFailed {
 
 impl Error for FallbackFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.first {
-            Some(first) => Some(&**first),
-            None => Some(&*self.error),
-        }
+        self.first.as_ref().map(|first| first as _)
     }
 }
 
-/// An error and the causes by which it may be judged, outermost first.
-pub(crate) fn own_chain<'a>(
+/// The error by which this one is judged: itself, or the own error of a failed fallback in it. There is
+/// none where the fallback's first service may have done the work, or is all that can be seen.
+pub(crate) fn judged<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let boundary = chain(error).find(|error| error.is::<FallbackFailed>() || error.is::<First>());
+    match boundary.map(|error| error.downcast_ref::<FallbackFailed>()) {
+        None => Some(error),
+        Some(Some(failed)) if failed.untouched => judged(&*failed.error),
+        Some(_) => None,
+    }
+}
+
+/// An error and its causes, outermost first.
+pub(crate) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |error| own_cause(*error)).take(LONGEST_CHAIN)
-}
-
-fn own_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    if let Some(failed) = error.downcast_ref::<FallbackFailed>() {
-        return failed.untouched.then_some(&*failed.error);
-    }
-    // `source()` of an `io::Error` passes over the error that it wraps
-    if let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        return Some(wrapped);
-    }
-    error.source()
+    iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        // `source()` of an `io::Error` passes over the error that it wraps
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as _).or_else(|| error.source())
+    })
+    .take(LONGEST_CHAIN)
 }
 
 #[cfg(test)]
@@ -228,8 +272,30 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_hides_a_failed_fallback_does_not_hide_whose_causes_are_whose() {
+        #[derive(Debug)]
+        struct Transparent(FallbackFailed);
+
+        impl fmt::Display for Transparent {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl Error for Transparent {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.0.source()
+            }
+        }
+
+        let hidden = Transparent(FallbackFailed::new("broken".into(), Some(refusal()), true));
+        assert_eq!(Refusal::find(&hidden), None);
+        assert!(chain(&hidden).any(|error| error.is::<Refusal>()), "it can be reached by walking");
+    }
+
+    #[test]
     fn a_chain_that_is_a_loop_ends() {
-        assert_eq!(own_chain(&Loop).count(), LONGEST_CHAIN);
+        assert_eq!(chain(&Loop).count(), LONGEST_CHAIN);
         assert_eq!(Refusal::find(&Loop), None);
     }
 

@@ -95,9 +95,13 @@ mod headers {
     /// still understood.
     fn until_date(date: &str, headers: &HeaderMap) -> Option<Duration> {
         let date = httpdate::parse_http_date(date).ok()?;
-        let own =
-            headers.get(DATE).and_then(text).and_then(|now| httpdate::parse_http_date(now).ok());
-        Some(from_to(own.unwrap_or_else(clock::wall), date))
+        Some(from_to(answered(headers), date))
+    }
+
+    /// When the answer was made, by its own clock if it tells.
+    fn answered(headers: &HeaderMap) -> SystemTime {
+        let own = headers.get(DATE).and_then(text);
+        own.and_then(|own| httpdate::parse_http_date(own).ok()).unwrap_or_else(clock::wall)
     }
 
     fn from_to(from: SystemTime, to: SystemTime) -> Duration {
@@ -116,7 +120,7 @@ mod headers {
             match digits(text) {
                 Some(date) if date >= LARGEST_SPAN => {
                     let date = UNIX_EPOCH.checked_add(Duration::from_secs(date));
-                    Some(date.map_or(Duration::MAX, |date| from_to(clock::wall(), date)))
+                    Some(date.map_or(Duration::MAX, |date| from_to(answered(headers), date)))
                 }
                 Some(span) => Some(Duration::from_secs(span)),
                 None => span(text),

@@ -1,14 +1,30 @@
 //! How the built-in classifiers read an error.
 
 use super::judge::Evidence;
-use crate::error::{BoxError, Refusal};
+use crate::error::{BoxError, FallbackFailed, Refusal};
 use crate::hint::Hint;
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use tower::load_shed::error::Overloaded;
 
 /// Sees an error of one concrete type behind a generic one.
 type View = for<'a> fn(&'a (dyn Any + 'static)) -> Option<&'a (dyn Error + 'static)>;
+
+/// Error types that are seen without being told of.
+const KNOWN: &[View] = &[
+    view_of::<Refusal>,
+    view_of::<FallbackFailed>,
+    view_of::<Overloaded>,
+    #[cfg(feature = "http")]
+    view_of::<crate::error::RequestBodyLost>,
+];
+
+fn view_of<'a, E: Error + 'static>(
+    any: &'a (dyn Any + 'static),
+) -> Option<&'a (dyn Error + 'static)> {
+    any.downcast_ref::<E>().map(|error| error as _)
+}
 
 #[cfg(feature = "http")]
 type Predicate = std::sync::Arc<dyn Fn(&(dyn Error + 'static)) -> bool + Send + Sync>;
@@ -30,7 +46,7 @@ impl ErrorRules {
     }
 
     pub(super) fn reads<E: Error + 'static>(&mut self) {
-        self.views.push(|any| any.downcast_ref::<E>().map(|error| error as _));
+        self.views.push(view_of::<E>);
     }
 
     /// The mark of a refusal made on our own side.
@@ -52,14 +68,14 @@ impl ErrorRules {
         if let Some(boxed) = any.downcast_ref::<BoxError>() {
             return Some(&**boxed);
         }
-        self.views.iter().find_map(|view| view(any))
+        KNOWN.iter().chain(&self.views).find_map(|view| view(any))
     }
 }
 
 #[cfg(feature = "http")]
 mod wire {
     use super::{Error, ErrorRules};
-    use crate::error::own_chain;
+    use crate::error::{chain, judged};
     use crate::outcome::Outcome;
     use std::io;
 
@@ -74,8 +90,8 @@ mod wire {
         /// Judges the error of a call that went over a wire.
         pub(in crate::classify) fn classify<E: 'static>(&self, error: &E) -> Outcome {
             let refused = self.refusal(error).is_some()
-                || self.view(error).is_some_and(|error| {
-                    own_chain(error).any(never_taken)
+                || self.view(error).and_then(judged).is_some_and(|error| {
+                    chain(error).any(never_taken)
                         || self.refused.as_ref().is_some_and(|refused| refused(error))
                 });
             if refused { Outcome::Refused } else { Outcome::Failure }
@@ -98,8 +114,8 @@ mod wire {
 macro_rules! error_setters {
     () => {
         /// Judges errors for which this holds as `Refused`: the other side cannot have seen the
-        /// request. It is given the error as the caller would see it. Default: only what the table
-        /// says.
+        /// request. It is given the error as the caller would see it, or the own error of a fallback
+        /// that failed. Default: only what the table says.
         #[must_use]
         pub fn refused_if(
             mut self,

@@ -35,6 +35,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Whether the other side certainly did none of the work.
+    pub(crate) fn leaves_untouched(&self, outcome: Outcome) -> bool {
+        self.untouched || matches!(outcome, Outcome::Refused | Outcome::Unsuitable)
+    }
+
     /// The delay that was asked for, wherever it stands.
     pub(crate) fn hint(&self, outcome: Outcome) -> Option<Hint> {
         match outcome {

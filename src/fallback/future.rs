@@ -19,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tower_service::Service;
 
 pin_project! {
@@ -38,28 +39,28 @@ pin_project! {
 
 pin_project! {
     /// The future of a [`Fallback`](super::Fallback) that makes its answer itself.
-    pub struct AnswerFuture<S, A, C, P, Req>
+    ///
+    /// `F` is the future of the service that is called and `Res` its answer.
+    pub struct AnswerFuture<F, Res, A, C, P, Req>
     where
-        S: Service<Req>,
-        A: Answer<Req, S::Response>,
+        A: Answer<Req, Res>,
         P: Carry<Req>,
     {
         #[pin]
-        first: First<S::Future, A::Kept>,
+        first: First<F, A::Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
         luggage: P::Luggage,
     }
 }
 
-impl<S, A, C, P, Req> AnswerFuture<S, A, C, P, Req>
+impl<F, Res, A, C, P, Req> AnswerFuture<F, Res, A, C, P, Req>
 where
-    S: Service<Req>,
-    A: Answer<Req, S::Response>,
+    A: Answer<Req, Res>,
     P: Carry<Req>,
 {
     #[inline]
     pub(super) fn new(
-        first: First<S::Future, A::Kept>,
+        first: First<F, A::Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
         luggage: P::Luggage,
     ) -> Self {
@@ -67,13 +68,13 @@ where
     }
 }
 
-impl<S, A, C, P, Req> Future for AnswerFuture<S, A, C, P, Req>
+impl<F, Res, E, A, C, P, Req> Future for AnswerFuture<F, Res, A, C, P, Req>
 where
-    S: Service<Req>,
-    S::Error: Into<BoxError>,
-    A: Answer<Req, S::Response>,
-    C: Classify<S::Response, BoxError>,
-    P: Carry<Req> + Join<S::Response, A::Alt>,
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    A: Answer<Req, Res>,
+    C: Classify<Res, BoxError>,
+    P: Carry<Req> + Join<Res, A::Alt>,
 {
     type Output = Result<P::Response, A::Error>;
 
@@ -142,10 +143,9 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
     }
 }
 
-impl<S, A, C, P, Req> fmt::Debug for AnswerFuture<S, A, C, P, Req>
+impl<F, Res, A, C, P, Req> fmt::Debug for AnswerFuture<F, Res, A, C, P, Req>
 where
-    S: Service<Req>,
-    A: Answer<Req, S::Response>,
+    A: Answer<Req, Res>,
     P: Carry<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,16 +155,17 @@ where
 
 pin_project! {
     /// The future of a [`Fallback`](super::Fallback) to another service.
-    pub struct BackupFuture<S, T, C, P, Req>
+    ///
+    /// `F` is the future of the service that is called and `Res` its answer; `T` is the backup and `G`
+    /// its future.
+    pub struct BackupFuture<F, Res, T, G, C, P, Req>
     where
-        S: Service<P::Request>,
-        T: Service<P::Request>,
         P: Replay<Req>,
     {
         #[pin]
-        state: State<S::Future, P::Request>,
+        state: State<F, P::Request>,
         rest: Rest<T, C, P, P::Copies, <P as Carry<Req>>::Luggage>,
-        standby: Option<Pin<Box<Standby<T, T::Future, P::Request, S::Response>>>>,
+        standby: Option<Pin<Box<Standby<T, G, P::Request, Res>>>>,
     }
 }
 
@@ -185,15 +186,13 @@ struct Rest<T, C, P, Copies, L> {
     copies: Option<Copies>,
 }
 
-impl<S, T, C, P, Req> BackupFuture<S, T, C, P, Req>
+impl<F, Res, T, G, C, P, Req> BackupFuture<F, Res, T, G, C, P, Req>
 where
-    S: Service<P::Request>,
-    T: Service<P::Request>,
     P: Replay<Req>,
 {
     #[inline]
     pub(super) fn new(
-        first: First<S::Future, Option<Box<P::Request>>>,
+        first: First<F, Option<Box<P::Request>>>,
         policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
         luggage: <P as Carry<Req>>::Luggage,
         copies: P::Copies,
@@ -204,16 +203,16 @@ where
     }
 }
 
-impl<S, T, C, P, Req> Future for BackupFuture<S, T, C, P, Req>
+impl<F, Res, E, T, C, P, Req> Future for BackupFuture<F, Res, T, T::Future, C, P, Req>
 where
-    S: Service<P::Request>,
-    S::Error: Into<BoxError>,
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
     T: Service<P::Request> + Clone,
     T::Error: Into<BoxError>,
-    C: Classify<S::Response, BoxError>,
-    P: Replay<Req> + Join<S::Response, T::Response>,
+    C: Classify<Res, BoxError>,
+    P: Replay<Req> + Join<Res, T::Response>,
 {
-    type Output = Result<<P as Join<S::Response, T::Response>>::Response, BoxError>;
+    type Output = Result<<P as Join<Res, T::Response>>::Response, BoxError>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -252,13 +251,12 @@ where
 
 type Joined<P, A, B> = Poll<Result<<P as Join<A, B>>::Response, BoxError>>;
 
-impl<S, T, C, P, Req> BackupFuture<S, T, C, P, Req>
+impl<F, Res, T, C, P, Req> BackupFuture<F, Res, T, T::Future, C, P, Req>
 where
-    S: Service<P::Request>,
     T: Service<P::Request> + Clone,
     T::Error: Into<BoxError>,
-    C: Classify<S::Response, BoxError>,
-    P: Replay<Req> + Join<S::Response, T::Response>,
+    C: Classify<Res, BoxError>,
+    P: Replay<Req> + Join<Res, T::Response>,
 {
     /// Turns to the backup, or returns the result that failed; `unsent` is the request where the first
     /// service was not ready for it.
@@ -266,9 +264,9 @@ where
     fn after_failure(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        result: Result<S::Response, BoxError>,
+        result: Result<Res, BoxError>,
         unsent: Option<P::Request>,
-    ) -> Joined<P, S::Response, T::Response> {
+    ) -> Joined<P, Res, T::Response> {
         let mut this = self.as_mut().project();
         let rest = this.rest;
         let policy = &*rest.policy.clone();
@@ -281,10 +279,11 @@ where
         rest.arrival.note(rest.luggage.time(), || now);
         let evidence = policy.classify.evidence(result.as_ref());
         let sent = unsent.is_none();
+        let known = if sent { rest.luggage.note_failure(outcome, &evidence) } else { outcome };
+        let late = rest.arrival.remaining(rest.luggage.time(), now) == Some(Duration::ZERO);
         let request = match rest.copies.take() {
-            Some(copies) => {
-                request::<_, _, Req, _>(policy, copies, unsent, outcome, &evidence, now)
-            }
+            _ if late => Err("out of time"),
+            Some(copies) => request::<_, _, Req, _>(policy, copies, unsent, known, &evidence, now),
             None => Err("not replayable"),
         };
         let (request, withdrawal) = match request {
@@ -304,7 +303,7 @@ where
             clock::after(now, policy.within),
             Switch {
                 because: outcome,
-                untouched: !sent || outcome == Outcome::Refused || evidence.untouched,
+                untouched: !sent || evidence.leaves_untouched(known),
                 sent,
                 // an answer that won't be told goes now, an error stays as the source of another
                 first: Some(result).filter(|result| policy.first_result || result.is_err()),
@@ -318,7 +317,7 @@ where
 
     /// The way of the backup's call.
     #[cold]
-    fn back_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Joined<P, S::Response, T::Response> {
+    fn back_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Joined<P, Res, T::Response> {
         let this = self.project();
         let (policy, luggage, arrival) =
             (&*this.rest.policy, &this.rest.luggage, this.rest.arrival);
@@ -326,11 +325,18 @@ where
         let guard = PanicGuard(policy.counts.clone());
         let called =
             standby.as_mut().poll_call(cx, policy.within, |request, switch, reader_inside| {
-                let next = luggage.attempts().filter(|_| switch.sent).map(Attempts::next);
-                let number = next.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
+                let own = luggage.attempts().cloned().or_else(|| {
+                    // nobody read a record in the first service, and somebody does here
+                    let record = reader_inside.then(Attempts::new)?;
+                    if let Some(budget) = &policy.budget {
+                        record.note_paid(budget);
+                    }
+                    Some(record)
+                });
+                let record = own.map(|own| if switch.sent { own.next() } else { own });
+                let number = record.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
                 let left = arrival.remaining(luggage.time(), clock::now());
                 policy.kind.stamp(request, number, left);
-                let record = next.or_else(|| luggage.attempts().cloned());
                 if let Some(record) = record.filter(|_| reader_inside) {
                     policy.kind.put(request, record);
                 }
@@ -386,10 +392,8 @@ where
     Ok((request, withdrawal))
 }
 
-impl<S, T, C, P, Req> fmt::Debug for BackupFuture<S, T, C, P, Req>
+impl<F, Res, T, G, C, P, Req> fmt::Debug for BackupFuture<F, Res, T, G, C, P, Req>
 where
-    S: Service<P::Request>,
-    T: Service<P::Request>,
     P: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

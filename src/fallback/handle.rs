@@ -105,6 +105,6 @@ pub struct FallbackSnapshot {
     /// Errors, timeouts and panics of the fallback.
     pub failed: u64,
     /// Results that were returned as they were: the request can't be or must not be sent to the
-    /// backup, or the budget was used up.
+    /// backup, its deadline has passed, or the budget was used up.
     pub withheld: u64,
 }

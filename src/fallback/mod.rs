@@ -140,7 +140,7 @@
 //! | `answered instead` | a value was made |
 //! | `switching to the backup` | the backup service will be called |
 //! | `the backup failed too` | with an error, or not in time |
-//! | `not repeatable`, `not replayable`, `out of budget` | the first result is returned |
+//! | `not repeatable`, `not replayable`, `out of budget`, `out of time` | the first result is returned |
 //!
 //! # How it works
 //!

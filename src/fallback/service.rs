@@ -6,7 +6,6 @@ use super::future::{AnswerFuture, BackupFuture, First};
 use super::policy::FallbackPolicy;
 use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
-use crate::clock;
 use crate::error::BoxError;
 use crate::replay::{Carry, Replay};
 use std::fmt;
@@ -69,7 +68,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
     {
         let mut luggage = self.policy.kind.unpack(request);
         if self.reader_inside {
-            luggage.open(|time| Attempts::new(time.of_arrival(clock::now)));
+            luggage.open();
         }
         luggage
     }
@@ -107,7 +106,7 @@ where
 {
     type Response = P::Response;
     type Error = A::Error;
-    type Future = AnswerFuture<S, A, C, P, Req>;
+    type Future = AnswerFuture<S::Future, S::Response, A, C, P, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
@@ -134,7 +133,7 @@ where
 {
     type Response = <P as Join<S::Response, T::Response>>::Response;
     type Error = BoxError;
-    type Future = BackupFuture<S, T, C, P, Req>;
+    type Future = BackupFuture<S::Future, S::Response, T, T::Future, C, P, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {

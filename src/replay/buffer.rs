@@ -2,40 +2,17 @@
 
 use super::ReplayBody;
 use super::body::in_bytes;
-use crate::error::{BoxError, Refusal};
+use crate::error::{BoxError, RequestBodyLost};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
-use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A copy of a request body can't be sent to its end: the original failed, another attempt took its
-/// place, or it fell so far behind another attempt that the frames it needs are no longer kept.
-///
-/// It is a [`Refusal`]: the other side is not to blame.
-#[derive(Clone, Debug)]
-pub struct RequestBodyLost {
-    refusal: Refusal,
-}
-
-impl fmt::Display for RequestBodyLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this copy of the request body can't be sent to its end")
-    }
-}
-
-impl Error for RequestBodyLost {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.refusal)
-    }
-}
-
 fn lost() -> BoxError {
-    RequestBodyLost { refusal: Refusal::new() }.into()
+    RequestBodyLost::default().into()
 }
 
 /// Each kept frame takes about a hundred bytes beside its own, which nobody should multiply by sending
@@ -54,6 +31,8 @@ struct State<B> {
     limit: usize,
     /// Whether a further copy can be asked for, so that every frame has to be kept.
     keeping: bool,
+    /// Whether the length was known before the body was sent for the first time.
+    exact: bool,
     places: Vec<Place>,
 }
 
@@ -101,7 +80,11 @@ impl<B> Shared<B> {
 }
 
 impl<B> Keeper<B> {
-    pub(super) fn new(body: B, limit: usize) -> (Reader<B>, Self) {
+    pub(super) fn new(body: B, limit: usize) -> (Reader<B>, Self)
+    where
+        B: Body,
+    {
+        let exact = body.size_hint().exact().is_some();
         let state = State {
             source: Source::Open(body),
             frames: VecDeque::new(),
@@ -109,6 +92,7 @@ impl<B> Keeper<B> {
             size: 0,
             limit,
             keeping: true,
+            exact,
             places: vec![Place::At { next: 0, waker: None }],
         };
         let shared = Arc::new(Shared(Mutex::new(state)));
@@ -347,11 +331,14 @@ where
             Source::Ended => SizeHint::with_exact(0),
             Source::Broken => SizeHint::new(),
         };
+        let lower = rest.lower().saturating_add(kept);
         let mut hint = SizeHint::new();
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(kept)) {
+        hint.set_lower(lower);
+        // a length that is known only now would change how the body is framed, and lose its trailers
+        let upper = rest.upper().and_then(|upper| upper.checked_add(kept));
+        if let Some(upper) = upper.filter(|upper| state.exact || *upper != lower) {
             hint.set_upper(upper);
         }
-        hint.set_lower(rest.lower().saturating_add(kept));
         hint
     }
 }

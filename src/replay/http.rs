@@ -5,12 +5,11 @@ use super::{Carried, Carry, MapBody, Replay, ReplayBody, Same, TimeLimit, sealed
 use crate::attempts::Attempts;
 use crate::classify::Evidence;
 use crate::deadline::{Deadline, read_grpc_timeout, write_grpc_timeout};
-use crate::error::BoxError;
 use crate::outcome::Outcome;
 use crate::policy::Policy;
 use http::header::{HeaderName, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// | `Refused`, `Unsuitable` | yes | yes |
 /// | a status of 429 | yes | yes |
 /// | another `Throttled` | with [`repeat_throttled`](Self::repeat_throttled) | yes |
-/// | `Failure` | no | yes |
+/// | `Failure`, and `Neutral` where a fallback was told to act on it | no | yes |
 ///
 /// Idempotent are GET, HEAD, PUT, DELETE, OPTIONS and TRACE; a request with an `Idempotency-Key`
 /// header or a [`Policy`] that says so; and what [`idempotent`](Self::idempotent) and
@@ -124,7 +123,7 @@ impl Rule {
 }
 
 fn is_idempotent_method(method: &Method) -> bool {
-    // CONNECT is not among them, though `Method::is_safe` and its like are made for all
+    // a list of our own: that of the `http` crate may grow
     [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE]
         .contains(method)
 }
@@ -134,6 +133,11 @@ fn matches(pattern: &str, path: &str) -> bool {
         Some(prefix) => path.starts_with(prefix),
         None => path == pattern,
     }
+}
+
+fn write(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    // a map that is full keeps what it has
+    let _ = headers.try_insert(name, value);
 }
 
 /// A request that takes over the connection can't be sent twice.
@@ -186,7 +190,6 @@ impl<B> fmt::Debug for HttpCopies<B> {
 impl<B, M> Replay<Request<B>> for Http<M>
 where
     B: Body + Unpin + 'static,
-    B::Error: Into<BoxError>,
     M: MapBody<B>,
 {
     type Request = Request<M::Body>;
@@ -206,10 +209,12 @@ where
     fn may_repeat(&self, copies: &Self::Copies, outcome: Outcome, evidence: &Evidence) -> bool {
         let Some((head, _)) = &copies.0 else { return false };
         match outcome {
-            Outcome::Success | Outcome::Neutral => false,
+            Outcome::Success => false,
             Outcome::Refused | Outcome::Unsuitable => true,
             Outcome::Throttled { .. } if evidence.untouched || self.rule.throttled => true,
-            Outcome::Throttled { .. } | Outcome::Failure => self.rule.is_idempotent(head),
+            Outcome::Throttled { .. } | Outcome::Failure | Outcome::Neutral => {
+                self.rule.is_idempotent(head)
+            }
         }
     }
 
@@ -228,10 +233,10 @@ where
     fn stamp(&self, request: &mut Self::Request, number: u32, remaining: Option<Duration>) {
         let headers = request.headers_mut();
         if let Some(remaining) = remaining.filter(|_| headers.contains_key(GRPC_TIMEOUT)) {
-            headers.insert(GRPC_TIMEOUT, write_grpc_timeout(remaining));
+            write(headers, GRPC_TIMEOUT, write_grpc_timeout(remaining));
         }
         if let Some(previous) = number.checked_sub(1).filter(|previous| *previous > 0) {
-            headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
+            write(headers, PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
         }
     }
 }

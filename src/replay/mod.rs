@@ -29,10 +29,11 @@ pub use self::plain::{CopyWith, Plain, Slot};
 #[cfg(feature = "http")]
 pub use self::{
     body::{MapBody, ReplayBody, Same},
-    buffer::RequestBodyLost,
     http::{Http, HttpCopies},
 };
 #[doc(hidden)]
 pub use crate::attempts::{Carried, Luggage};
 #[doc(hidden)]
 pub use crate::deadline::TimeLimit;
+#[cfg(feature = "http")]
+pub use crate::error::RequestBodyLost;

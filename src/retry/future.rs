@@ -19,13 +19,16 @@ use tower_service::Service;
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).
-    pub struct RetryFuture<S, C, P, Req>
+    ///
+    /// `S` is the service that is called and `F` its future. No bound on `S` stands here: rustc would
+    /// have to show again in every task that sends the future to a thread that it holds, and can't for
+    /// services with a `BoxError`.
+    pub struct RetryFuture<S, F, C, P, Req>
     where
-        S: Service<P::Request>,
         P: Replay<Req>,
     {
         #[pin]
-        state: State<S::Future>,
+        state: State<F>,
         rest: Rest<S, C, P, P::Copies, P::Request, <P as Carry<Req>>::Luggage>,
     }
 }
@@ -50,15 +53,14 @@ struct Rest<S, C, P, Copies, Request, L> {
     again: Option<Pin<Box<Again<Request>>>>,
 }
 
-impl<S, C, P, Req> RetryFuture<S, C, P, Req>
+impl<S, F, C, P, Req> RetryFuture<S, F, C, P, Req>
 where
-    S: Service<P::Request>,
     P: Replay<Req>,
 {
     #[inline]
     pub(super) fn new(
         inner: S,
-        first: S::Future,
+        first: F,
         policy: Arc<RetryPolicy<C, P>>,
         copies: P::Copies,
         luggage: <P as Carry<Req>>::Luggage,
@@ -69,7 +71,7 @@ where
     }
 }
 
-impl<S, C, P, Req> Future for RetryFuture<S, C, P, Req>
+impl<S, C, P, Req> Future for RetryFuture<S, S::Future, C, P, Req>
 where
     S: Service<P::Request>,
     C: Classify<S::Response, S::Error>,
@@ -96,9 +98,12 @@ where
     }
 }
 
+/// How many attempts are started in one poll.
+const MOST_TURNS: u32 = 32;
+
 type Judged<Res, E> = (Outcome, Result<Res, E>);
 
-impl<S, C, P, Req> RetryFuture<S, C, P, Req>
+impl<S, C, P, Req> RetryFuture<S, S::Future, C, P, Req>
 where
     S: Service<P::Request>,
     C: Classify<S::Response, S::Error>,
@@ -113,13 +118,15 @@ where
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut this = self.project();
         let rest = this.rest;
+        let mut turns = 0;
         loop {
             if let Some((outcome, result)) = failed.take() {
+                // the attempt goes before anything is decided: it may hold what was counted for it
+                this.state.set(State::Between);
                 let Some(delay) = rest.after_failure::<Req>(outcome, &result) else {
                     return Poll::Ready(result);
                 };
-                // the attempt goes before its answer does, and both before the delay begins
-                this.state.set(State::Between);
+                // and its answer goes before the delay begins
                 drop(result);
                 rest.wait(delay);
             }
@@ -128,7 +135,13 @@ where
                 StateProjected::Between => match ready!(rest.start_again::<Req>(cx)) {
                     Ok(future) => {
                         this.state.set(State::Attempt { future });
-                        continue;
+                        turns += 1;
+                        if turns < MOST_TURNS {
+                            continue;
+                        }
+                        // attempts that fail at once, without a delay: others have to run as well
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                     Err(error) => Err(error),
                 },
@@ -164,10 +177,11 @@ where
         course.arrive(policy, || now);
         let again = self.again.get_or_insert_with(|| Box::pin(Again::new(policy)));
         let plan = again.as_mut().project().plan;
+        let known = course.luggage.note_failure(outcome, &evidence);
         let asked = match &mut self.copies {
             None => Err(GaveUp::OutOfRetries),
             Some(_) if policy.max_retries == 0 => Err(GaveUp::OutOfRetries),
-            Some(copies) if !policy.kind.may_repeat(copies, outcome, &evidence) => {
+            Some(copies) if !policy.kind.may_repeat(copies, known, &evidence) => {
                 Err(GaveUp::NotRepeatable)
             }
             Some(copies) => {
@@ -191,7 +205,7 @@ where
                 Some(delay)
             }
             Err(why) => {
-                plan.take_back();
+                plan.miss();
                 policy.counts.gave_up(why);
                 tracing::debug!(
                     target: "tower_failover::retry",
@@ -229,7 +243,7 @@ where
         let (ready, reader_inside) =
             Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
         if let Err(error) = ready!(ready) {
-            plan.take_back();
+            plan.miss();
             return Poll::Ready(Err(error));
         }
         let Some(request) = Self::next_request(plan, &self.policy, &self.course, reader_inside)
@@ -257,15 +271,14 @@ where
         let (number, record) = plan.begin(course);
         policy.kind.stamp(&mut request, number, course.remaining(policy, clock::now()));
         if let Some(record) = record.filter(|_| reader_inside) {
-            policy.kind.put(&mut request, record);
+            policy.kind.put(&mut request, record.until(course.deadline(policy)));
         }
         Some(request)
     }
 }
 
-impl<S, C, P, Req> fmt::Debug for RetryFuture<S, C, P, Req>
+impl<S, F, C, P, Req> fmt::Debug for RetryFuture<S, F, C, P, Req>
 where
-    S: Service<P::Request>,
     P: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,7 +39,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = RetryFuture<S, C, P, Req>;
+    type Future = RetryFuture<S, S::Future, C, P, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -59,7 +59,7 @@ where
         let mut luggage = kind.unpack(&mut request);
         if self.reader_inside {
             // nobody outside knows of this call: a record is of use only to a reader inside
-            luggage.open(|time| Attempts::new(time.within(policy.deadline).of_arrival(clock::now)));
+            luggage.open();
         }
         luggage.deposit(policy.budget.as_ref());
         let keep = policy.max_retries > 0 && !luggage.policy().no_retry;
@@ -73,7 +73,8 @@ where
             }
         }
         if let Some(attempts) = luggage.attempts().filter(|_| self.reader_inside) {
-            kind.put(&mut first, attempts.clone());
+            let deadline = Arrival::default().deadline(time.within(policy.deadline));
+            kind.put(&mut first, attempts.clone().until(deadline));
         }
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);

@@ -2,12 +2,12 @@
 
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
-use crate::attempts::{Attempts, Luggage};
+use crate::attempts::{Attempts, CountedRetry, Luggage};
 use crate::backoff::Progress;
 use crate::budget::Withdrawal;
 use crate::classify::Evidence;
 use crate::clock::{Instant, Sleep};
-use crate::deadline::Arrival;
+use crate::deadline::{Arrival, Deadline};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use pin_project_lite::pin_project;
@@ -36,6 +36,11 @@ impl<L: Luggage> Course<L> {
         self.arrival.note(self.luggage.time().within(policy.deadline), now);
     }
 
+    /// The deadline that this layer tells those inside of it.
+    pub(super) fn deadline<C, P>(&self, policy: &RetryPolicy<C, P>) -> Option<Deadline> {
+        self.arrival.deadline(self.luggage.time().within(policy.deadline))
+    }
+
     pub(super) fn remaining<C, P>(
         &self,
         policy: &RetryPolicy<C, P>,
@@ -60,15 +65,17 @@ pin_project! {
 pub(super) struct Plan<Request> {
     pub(super) request: Option<Request>,
     withdrawal: Option<Withdrawal>,
+    counted: Option<CountedRetry>,
     progress: Progress,
-    /// The retries that this layer made.
+    /// The retries that this layer decided on.
     own_retries: u32,
 }
 
 impl<Request> Again<Request> {
     pub(super) fn new<C, P>(policy: &RetryPolicy<C, P>) -> Self {
         let progress = Progress::new(policy.seeds.next());
-        let plan = Plan { request: None, withdrawal: None, progress, own_retries: 0 };
+        let plan =
+            Plan { request: None, withdrawal: None, counted: None, progress, own_retries: 0 };
         Self { sleep: None, plan }
     }
 }
@@ -135,17 +142,22 @@ impl<Request> Plan<Request> {
         }
     }
 
-    /// From here on the retry is made.
+    /// From here on the retry is made, and counts, unless the caller leaves.
     pub(super) fn commit(&mut self, course: &Course<impl Luggage>) {
         self.own_retries = self.own_retries.saturating_add(1);
-        if let Some(attempts) = course.luggage.attempts() {
-            attempts.count_retry();
-        }
+        self.counted = course.luggage.attempts().map(CountedRetry::new);
     }
 
-    /// The attempt that was asked for did not start: what was paid goes back.
-    pub(super) fn take_back(&mut self) {
+    /// The attempt that was asked for did not start: what was paid goes back, and it counts.
+    pub(super) fn miss(&mut self) {
         self.withdrawal = None;
+        self.count();
+    }
+
+    fn count(&mut self) {
+        if let Some(counted) = self.counted.take() {
+            counted.made();
+        }
     }
 
     /// The attempt that was asked for starts now. Returns its number and its record.
@@ -153,6 +165,7 @@ impl<Request> Plan<Request> {
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.spend();
         }
+        self.count();
         let record = course.luggage.attempts().map(Attempts::next);
         let number = record.as_ref().map_or(self.own_retries.saturating_add(1), Attempts::number);
         (number, record)

@@ -300,9 +300,14 @@ type MapBody = fn(ReplayBody<Body>) -> axum::body::Body;
 /// Everything a user may want to name in a struct of their own.
 struct Named {
     layer: RetryLayer<HttpClassifier, Http<MapBody>>,
-    call: Option<RetryFuture<Client, HttpClassifier, Http, Request<Body>>>,
-    backed_up: Option<BackupFuture<Client, Client, HttpClassifier, Http, Request<Body>>>,
+    call: Option<RetryFuture<Client, Fetching, HttpClassifier, Http, Request<Body>>>,
+    backed_up: Option<BackedUp>,
 }
+
+type Fetching = <Client as Service<Request<ReplayBody<Body>>>>::Future;
+type Fetched = <Client as Service<Request<ReplayBody<Body>>>>::Response;
+type BackedUp =
+    BackupFuture<Fetching, Fetched, Client, Fetching, HttpClassifier, Http, Request<Body>>;
 
 #[tokio::test]
 async fn layers_services_and_futures_can_be_stored() {
@@ -362,7 +367,7 @@ async fn debug_says_something_and_leaks_nothing() {
     let mut retry = RetryLayer::http().idempotent(["/shown"]).layer(client());
     let mut backed = FallbackLayer::http().service(client()).layer(client());
     let mut answered = respond.layer(service_fn(first));
-    let in_answer: AnswerFuture<_, _, _, _, _> = answered.call(secret_request());
+    let in_answer: AnswerFuture<_, _, _, _, _, _> = answered.call(secret_request());
     let Ok(answer) = answered.call(secret_request()).await;
     let by = answer.extensions().get::<Degraded>().unwrap();
 

@@ -9,7 +9,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_failover::BoxError;
 use tower_failover::classify::{ErrorsOnly, GrpcClassifier, HttpClassifier};
 use tower_failover::replay::{Http, Plain, ReplayBody};
-use tower_failover::retry::{Retry, RetryFuture, RetryHandle, RetryLayer, RetrySnapshot};
+use tower_failover::retry::{Retry, RetryHandle, RetryLayer, RetrySnapshot};
 
 const SECRET: &str = "s3cr3t";
 
@@ -107,9 +107,11 @@ fn layers_services_and_futures_go_where_their_parts_go() {
     fn sendable<T: Send + 'static>() {}
     fn unpin<T: Unpin>() {}
 
-    type Inner<Req> = tower::util::BoxCloneService<Req, (), BoxError>;
-    type SyncInner<Req> = tower::util::BoxCloneSyncService<Req, (), BoxError>;
+    type Answer = http::Response<Body>;
+    type Inner<Req> = tower::util::BoxCloneService<Req, Answer, BoxError>;
+    type SyncInner<Req> = tower::util::BoxCloneSyncService<Req, Answer, BoxError>;
     type HttpRequest = Request<ReplayBody<Body>>;
+    type Future<S, Req> = <S as tower::Service<Req>>::Future;
 
     everywhere::<RetryLayer<ErrorsOnly, Plain>>();
     everywhere::<RetryLayer<HttpClassifier, Http>>();
@@ -119,7 +121,7 @@ fn layers_services_and_futures_go_where_their_parts_go() {
     everywhere::<RetryHandle>();
     everywhere::<RetrySnapshot>();
     sendable::<Retry<Inner<u32>, ErrorsOnly, Plain>>();
-    sendable::<RetryFuture<Inner<u32>, ErrorsOnly, Plain, u32>>();
-    sendable::<RetryFuture<Inner<HttpRequest>, HttpClassifier, Http, Request<Body>>>();
-    unpin::<RetryFuture<Inner<u32>, ErrorsOnly, Plain, u32>>();
+    sendable::<Future<Retry<Inner<u32>, ErrorsOnly, Plain>, u32>>();
+    sendable::<Future<Retry<Inner<HttpRequest>, HttpClassifier, Http>, Request<Body>>>();
+    unpin::<Future<Retry<Inner<u32>, ErrorsOnly, Plain>, u32>>();
 }
