@@ -32,14 +32,10 @@ const LONGEST_SEQUENCE: usize = 1_024;
 ///
 /// # Defaults
 ///
-/// | | default | why |
-/// |---|---|---|
-/// | base | 100 ms | longer than a healthy call, shorter than anybody's patience |
-/// | factor | 2 | two doublings leave a struggling server a quarter of the retries |
-/// | cap | 5 s | beyond it a caller has given up |
-/// | jitter | [`Jitter::Full`] | fewest calls in a contention ([source]) |
+/// 100 ms, doubled from retry to retry, at most 5 s, with full jitter; the guide has the reasons. The
+/// kinds of jitter are those of the [AWS architecture blog].
 ///
-/// [source]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+/// [AWS architecture blog]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 #[derive(Clone, Debug)]
 pub struct Backoff {
     shape: Shape,

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// a millionth are counted exactly.
 const ATTEMPT: u64 = 1_000_000;
 
-/// Time is credited in steps of at least this, so that rounding stays below a ten-thousandth.
+/// Time is credited in steps of at least this, so that rounding stays below a thousandth.
 const STEP: Duration = Duration::from_millis(1);
 
 /// Bounds the *extra* attempts, so that an outage is not met with a multiple of the load.
@@ -32,15 +32,11 @@ const STEP: Duration = Duration::from_millis(1);
 /// setters make a new account. A request deposits once however many layers of one stack share the
 /// account, where its [`Attempts`](crate::Attempts) travel with it: in HTTP and gRPC requests, and
 /// through a [`Slot`](crate::replay::Slot). In [`Plain`](crate::replay::Plain) requests they don't,
-/// and each layer deposits.
+/// and each layer deposits. A request pays into four budgets at most.
 ///
 /// # Defaults
 ///
-/// | | default | why |
-/// |---|---|---|
-/// | ratio | 20 % | survives one of five endpoints failing, and an outage costs a fifth more |
-/// | min_per_second | 10 | a service with few requests a second can still retry |
-/// | bank | 1 s | bridges the gap between two bursts; more would be a burst of its own |
+/// Ratio 20 %, 10 a second at least, a bank of 1 s; the guide has the reasons.
 ///
 /// # Example
 ///
@@ -97,7 +93,8 @@ struct Span {
     bank: u64,
 }
 
-/// The start of the scale: low enough never to be reached from below, see `Account`.
+/// Where the scale starts: so far from both ends of a `u64` that neither a bank below it nor the sum of
+/// all withdrawals above it gets there.
 const ORIGIN: u64 = 1 << 62;
 
 impl Default for Budget {

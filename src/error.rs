@@ -115,9 +115,16 @@ impl Error for Refusal {}
 ///
 /// It is a [`Refusal`]: the other side is not to blame.
 #[cfg(feature = "http")]
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RequestBodyLost {
     refusal: Refusal,
+}
+
+#[cfg(feature = "http")]
+impl RequestBodyLost {
+    pub(crate) const fn new() -> Self {
+        Self { refusal: Refusal::new() }
+    }
 }
 
 #[cfg(feature = "http")]

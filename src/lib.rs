@@ -67,8 +67,13 @@
 //!
 //! Limit rates or cut slow attempts (tower's own layers do), continue a broken stream by replaying
 //! text, count tokens, translate between providers, discover endpoints, or spawn tasks. On the way of
-//! a good call it takes no lock, allocates nothing of its own for a `Clone` request, and boxes no
-//! future.
+//! a good call it takes no lock but that of a streaming request body, allocates nothing of its own for
+//! a `Clone` request, and boxes no future.
+//!
+//! # Guide
+//!
+//! The long form is in the module `guide`: the order of layers, which of them to choose, the reason of
+//! each default, how they fail, how to test them, and what compiler errors mean.
 //!
 //! # Runtime
 //!

@@ -9,8 +9,7 @@ const STRIPES: usize = 8;
 #[repr(align(128))]
 struct Line(AtomicU64);
 
-/// A sum that threads add to side by side: a shared counter costs two threads more than it saves
-/// them, a striped one lets both run at full speed.
+/// A sum that threads add to side by side.
 #[derive(Debug, Default)]
 pub(crate) struct Striped([Line; STRIPES]);
 

@@ -1,4 +1,4 @@
-//! From a `Result` to an [`Outcome`]: one judgement, which every layer shares.
+//! From a `Result` to an [`Outcome`](crate::Outcome): one judgement, which every layer shares.
 //!
 //! * [`ErrorsOnly`] looks at errors alone, for services that are not HTTP.
 //! * [`HttpClassifier`] reads the status of an HTTP answer.

@@ -103,7 +103,8 @@ impl<C, P> FallbackLayer<Undecided, C, P> {
 
     /// Sends the request to this service after the chosen outcomes, if it may be
     /// [repeated](crate::replay::Http#what-may-be-repeated). The service is cloned and polled ready
-    /// when it is needed.
+    /// when it is needed. It is sent the request as it is, credentials included: a backup on another
+    /// host wants a `map_request` that takes them out.
     pub fn service<T: Clone>(self, backup: T) -> FallbackLayer<Backup<T>, C, P> {
         self.alternative(Backup::new(backup))
     }
@@ -174,7 +175,8 @@ impl<A, C, P> FallbackLayer<A, C, P> {
 
 impl<T, C, P> FallbackLayer<Backup<T>, C, P> {
     /// Sets how long the backup may take, from its readiness to its answer: it stands outside of the
-    /// timeout layers around the first service. Default: 2 s.
+    /// timeout layers around the first service. Default: 2 s. With zero only a backup that answers at
+    /// once counts.
     pub fn within(mut self, time: Duration) -> Self {
         self.policy.within = time;
         self

@@ -107,8 +107,9 @@
 //! A request that the first service may have worked on is sent to the backup only if it may be
 //! [repeated](crate::replay::Http#what-may-be-repeated): two providers that both book an order are as
 //! bad as one that books it twice. A POST so gets to the backup after a refusal, a 429 and an
-//! `Unsuitable`, and after a failure if it is declared idempotent. Otherwise the first result is
-//! returned, with an event, and counted as `withheld`.
+//! `Unsuitable`, and after a failure if it has an `Idempotency-Key` (which says something only to a
+//! backup that knows the same keys) or is declared idempotent. Otherwise the first result is returned,
+//! with an event, and counted as `withheld`.
 //!
 //! # Order
 //!
@@ -118,7 +119,8 @@
 //! # Readiness and clones
 //!
 //! An error of the first service's `poll_ready` is kept, judged by the next call, and so replaced like
-//! another; the service is polled again after that. A backup service is cloned when it is needed, and
+//! another; the service is polled again after that, so it must not be one that can't be, such as
+//! tower's `future_service`. A backup service is cloned when it is needed, and
 //! polled ready then. Clones share the counts, not the readiness.
 //!
 //! # Cancellation

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 fn lost() -> BoxError {
-    RequestBodyLost::default().into()
+    RequestBodyLost::new().into()
 }
 
 /// Each kept frame takes about a hundred bytes beside its own, which nobody should multiply by sending

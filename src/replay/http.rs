@@ -78,8 +78,8 @@ impl<M> Http<M> {
     }
 
     /// Sets how many bytes of a body, trailers included, are kept for another attempt. Default:
-    /// 64 KiB. A longer body is sent once, and so is one of more than 1 024 frames; with zero only
-    /// empty bodies are sent again.
+    /// 64 KiB. A longer body is sent once, and so is one of more than 1 024 frames; with zero a
+    /// body is sent again only where nothing of it was sent before and its length is not known.
     #[must_use]
     pub fn replay_limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;

@@ -79,22 +79,23 @@ impl<C, P> RetryLayer<C, P> {
         self
     }
 
-    /// Makes the delays reproducible: services that fail in the same order get the same delays.
+    /// Makes the delays reproducible: the n-th request that fails has the same delays in every run.
     /// Default: random.
     pub fn seed(mut self, seed: u64) -> Self {
         self.policy.seeds = Arc::new(Seeds::seeded(seed));
         self
     }
 
-    /// Sets the time after the call in which a further attempt may start. The earliest of it, a
-    /// `grpc-timeout`, and a [`Deadline`](crate::Deadline) extension counts. It does not cut an attempt
-    /// in flight: a timeout layer does. Default: none.
+    /// Sets how long after the call a further attempt may still start; it counts from when the call
+    /// first has to wait. Where the request has a `grpc-timeout` or a [`Deadline`](crate::Deadline) too,
+    /// the earliest counts. It does not cut an attempt in flight: a timeout layer does. Default: none.
     pub fn deadline(mut self, time: Duration) -> Self {
         self.policy.deadline = Some(time);
         self
     }
 
-    /// Sets the time that must be left after the delay, or no attempt starts. Default: 10 ms.
+    /// Sets the time that must be left after the delay, or no attempt starts. Default: 10 ms. Zero lets
+    /// one start at the deadline.
     pub fn min_attempt(mut self, time: Duration) -> Self {
         self.policy.min_attempt = time;
         self

@@ -100,10 +100,10 @@
 //! | [`max_retries`](RetryLayer::max_retries) | 2, three attempts | no retry |
 //! | [`backoff`](RetryLayer::backoff) | 100 ms × 2, at most 5 s, full jitter | at once |
 //! | [`budget`](RetryLayer::budget) | its own: 20 % of the requests or 10 a second | |
-//! | [`deadline`](RetryLayer::deadline) | none but the request's own | no retry |
+//! | [`deadline`](RetryLayer::deadline) | none but the request's own | no retry, unless `min_attempt` is zero too |
 //! | [`min_attempt`](RetryLayer::min_attempt) | 10 ms | an attempt may start at the deadline |
 //! | [`max_hint`](RetryLayer::max_hint) | 60 s | no hint is waited for |
-//! | [`replay_limit`](RetryLayer::replay_limit) | 64 KiB | only empty bodies are sent again |
+//! | [`replay_limit`](RetryLayer::replay_limit) | 64 KiB | a body of which something was sent is not sent again |
 //!
 //! # Order
 //!
@@ -115,7 +115,8 @@
 //! The service that was polled ready makes the first attempt, and is polled ready again before each
 //! further one. Nothing is reserved during a delay. An error of `poll_ready` before the first attempt
 //! is the caller's to see; during a retry it is judged like a failed attempt. Clones of the service
-//! share the budget and the counts.
+//! share the budget and the counts. A service between two retry layers that does not pass `poll_ready`
+//! on, such as tower's `Buffer`, hides them from each other, and their attempts multiply.
 //!
 //! # Cancellation
 //!
@@ -135,7 +136,7 @@
 //! | `retry` | `retry`, `outcome`, `delay` | another attempt is decided on |
 //! | `gave up` | `retries`, `outcome`, `reason` | a failed result is returned; the reasons are the fields of [`RetrySnapshot`] |
 //!
-//! `tower_failover::replay` says when a body is `too long to keep`.
+//! Target `tower_failover::replay`, level `DEBUG`: `body too long to keep`, with its `limit`.
 //!
 //! # How it works
 //!
@@ -149,14 +150,22 @@
 //!                                                                   └───────────────────┘
 //! ```
 //!
-//! The failed answer is dropped before the delay; from then on the retry is made. A *hint* of the
+//! The copy of the request is taken last, since it ends the body of the attempt before. The failed
+//! answer is dropped before the delay; from then on the retry is made. A *hint* of the
 //! answer takes the place of the backoff, see [`Hint`](crate::Hint); one that is longer than
 //! `max_hint`, or than the time left, gives up at once. Where the record of the
 //! [`Attempts`](crate::Attempts) says that another endpoint is left to try, there is no delay. A
 //! refusal made on our own side goes elsewhere or nowhere.
 //!
 //! The first failure of a request makes one small allocation, for the timer and the plan of what
-//! comes; a good call makes none of its own.
+//! comes; a good call makes none of its own. Where attempts fail at once and nothing delays the next,
+//! other tasks get their turn after every 32.
+//!
+//! It follows gRPC's [retry design] where that speaks: pushback, `grpc-previous-rpc-attempts`, no
+//! retry of what may have been done. The budget is after [Finagle's].
+//!
+//! [retry design]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+//! [Finagle's]: https://twitter.github.io/finagle/guide/Clients.html#retries
 
 mod future;
 mod handle;
