@@ -131,8 +131,8 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
             self.counts.primary(outcome);
             Failed { result, outcome, attempts, kept }
         };
-        let _guard = PanicGuard(self.counts.clone());
         let passes = luggage.policy().no_fallback || !self.replaces(outcome, result.is_err());
+        let _guard = PanicGuard(self.counts.clone());
         let answer = match result {
             Err(error) if passes => self.alternative.unchosen(error, |error| failed(Err(error)))?,
             result => self.alternative.answer(failed(result)),
@@ -274,10 +274,10 @@ where
         if rest.luggage.policy().no_fallback || !policy.replaces(outcome, result.is_err()) {
             return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
         }
+        let evidence = policy.classify.evidence(result.as_ref());
         policy.counts.primary(outcome);
         let now = clock::now();
         rest.arrival.note(rest.luggage.time(), || now);
-        let evidence = policy.classify.evidence(result.as_ref());
         let sent = unsent.is_none();
         let known = if sent { rest.luggage.note_failure(outcome, &evidence) } else { outcome };
         let late = rest.arrival.remaining(rest.luggage.time(), now) == Some(Duration::ZERO);

@@ -172,7 +172,7 @@ async fn an_upload_that_is_still_under_way_goes_on_in_the_second_attempt() {
     assert_eq!(log.attempts()[1].data, b"one two");
 }
 
-/// G7, N8, issue: over the limit it is sent once and the caller gets the 503.
+/// G7, N8
 #[tokio::test(start_paused = true)]
 async fn an_upload_over_the_limit_passes_whole_and_once_and_its_503_is_returned() {
     for len in [7, 8, 9] {
