@@ -14,10 +14,10 @@ async fn retries_given_back_together_are_no_more_than_the_bank() {
     let slow = layer().backoff(every(secs(1_000)));
     let mut waiting = Vec::new();
     for _ in 0..100 {
+        sleep(ms(100)).await;
         let mut call = Box::pin(slow.layer(down.clone()).oneshot(request("GET")));
         assert!(call.as_mut().now_or_never().is_none());
         waiting.push(call);
-        sleep(ms(100)).await;
     }
     assert_eq!(slow.handle().snapshot().out_of_budget, 0, "each of them holds one");
     drop(waiting);

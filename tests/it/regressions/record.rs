@@ -36,7 +36,11 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Reading<S> {
 async fn an_endpoint_left_to_try_is_forgotten_when_the_next_attempt_finds_none() {
     let inner =
         upstream(|call| if call == 1 { status(503) } else { Err(Overloaded::new().into()) });
-    let read = |attempts: &Attempts| attempts.set_untried_left(attempts.number() == 1);
+    let read = |attempts: &Attempts| {
+        if attempts.number() == 1 {
+            attempts.set_untried_left(true);
+        }
+    };
     let layer = RetryLayer::http().max_retries(50).backoff(every(secs(1)));
     let service = layer.layer(Reading { inner: inner.clone(), read });
     assert!(service.oneshot(request("GET")).await.is_err());
