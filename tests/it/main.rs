@@ -8,6 +8,7 @@ mod contract;
 mod cost;
 mod fallback;
 mod props;
+mod regressions;
 mod replay;
 mod retry;
 mod tidy;

@@ -27,18 +27,21 @@ use tower_failover::replay::{CopyWith, ReplayBody};
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Backoff, BoxError, Budget, Hint, Jitter, Outcome};
 
-type Body = Full<Bytes>;
-type Answer = Response<Body>;
+pub(crate) type Body = Full<Bytes>;
+pub(crate) type Answer = Response<Body>;
+
 /// An HTTP or gRPC server: it notes the heads of its requests.
 #[derive(Clone)]
-struct Upstream(Scripted<Request<()>, Answer>);
+pub(crate) struct Upstream(Scripted<Request<()>, Answer>);
 
-fn upstream(answers: impl FnMut(usize) -> Result<Answer, BoxError> + Send + 'static) -> Upstream {
+pub(crate) fn upstream(
+    answers: impl FnMut(usize) -> Result<Answer, BoxError> + Send + 'static,
+) -> Upstream {
     Upstream(Scripted::noting(head, answers))
 }
 
 impl Upstream {
-    fn taking(self, time: Duration) -> Self {
+    pub(crate) fn taking(self, time: Duration) -> Self {
         Self(self.0.taking(time))
     }
 }
@@ -75,18 +78,18 @@ fn head<B>(request: &Request<B>) -> Request<()> {
 }
 
 /// An answer of this status with these headers.
-fn answer<const N: usize>(status: u16, headers: [(&str, &str); N]) -> Answer {
+pub(crate) fn answer<const N: usize>(status: u16, headers: [(&str, &str); N]) -> Answer {
     let answer = Response::builder().status(status);
     let answer =
         headers.into_iter().fold(answer, |answer, (name, value)| answer.header(name, value));
     answer.body(Body::default()).unwrap()
 }
 
-fn request(method: &str) -> Request<Body> {
+pub(crate) fn request(method: &str) -> Request<Body> {
     Request::builder().method(method).uri("/").body("hello".into()).unwrap()
 }
 
-fn refused() -> BoxError {
+pub(crate) fn refused() -> BoxError {
     io::Error::from(io::ErrorKind::ConnectionRefused).into()
 }
 
@@ -95,7 +98,7 @@ fn down<T>() -> Result<T, BoxError> {
 }
 
 /// The same delay every time.
-fn every(delay: Duration) -> Backoff {
+pub(crate) fn every(delay: Duration) -> Backoff {
     Backoff::constant(delay).jitter(Jitter::None)
 }
 

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// No test of a socket takes longer.
-async fn bounded<T>(test: impl Future<Output = T>) -> T {
+pub(crate) async fn bounded<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), test).await.expect("it hangs")
 }
 
@@ -29,8 +29,8 @@ async fn pass(time: Duration) {
 }
 
 /// Something that listens until it is dropped.
-struct Server {
-    addr: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
     /// The requests that were read.
     requests: Arc<AtomicU32>,
     task: JoinHandle<()>,
@@ -75,7 +75,7 @@ impl Server {
     }
 
     /// Serves axum routes, which count for themselves.
-    async fn axum(router: axum::Router) -> Self {
+    pub(crate) async fn axum(router: axum::Router) -> Self {
         Self::start(|listener, _| async move { axum::serve(listener, router).await.unwrap() }).await
     }
 
@@ -96,12 +96,12 @@ async fn dead_port() -> SocketAddr {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Version {
+pub(crate) enum Version {
     H1,
     H2,
 }
 
-fn client<B>(version: Version) -> Client<HttpConnector, B>
+pub(crate) fn client<B>(version: Version) -> Client<HttpConnector, B>
 where
     B: http_body::Body<Data: Send> + Send,
 {

@@ -1,0 +1,22 @@
+//! What a hostile review of the layers found, so that it stays closed.
+
+mod budget;
+mod judge;
+mod record;
+mod replay;
+mod resend;
+mod spawn;
+mod wire;
+
+use crate::retry::{Answer, answer, every, refused, request, upstream};
+use crate::support::{ms, secs, timed};
+use futures_util::FutureExt;
+use std::time::Duration;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::fallback::{Failed, FallbackLayer};
+use tower_failover::retry::RetryLayer;
+use tower_failover::{BoxError, Outcome};
+
+fn status(status: u16) -> Result<Answer, BoxError> {
+    Ok(answer(status, []))
+}
