@@ -295,11 +295,13 @@ proptest! {
     #[test]
     fn every_span_of_an_outage_is_bounded_by_the_ratio_or_the_minimum(
         per_second in 1..2_000_u64,
-        share in prop_oneof![Just(0.0), Just(0.2), Just(1.0), 0.0..=1.0],
+        share in prop_oneof![Just(0.0), Just(0.2), Just(1.0), 0.0..=1.0_f64],
         min_per_second in prop_oneof![Just(0), Just(10), 0..100_u32],
         retries in 1..5_u64,
         healthy in 0..5_000_u64,
     ) {
+        // a ratio is counted to a millionth
+        let share = (share * 1e6_f64).round() / 1e6;
         let budget = Budget::new().ratio(ratio(share)).min_per_second(min_per_second);
         let healthy = Duration::from_millis(healthy);
         let rate = (share * per_second as f64).max(min_per_second.into());
