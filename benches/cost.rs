@@ -24,11 +24,13 @@ use tower::retry::backoff::{
 use tower::retry::budget::{Budget as _, TpsBudget};
 use tower::{Service, ServiceBuilder};
 use tower_failover::Attempts;
+use tower_failover::circuit_breaker::CircuitBreakerLayer;
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::retry::RetryLayer;
 
 /// The cases, and the most instructions above bare that they may cost.
-const CASES: [(&str, Option<f64>); 9] = [
+const CASES: [(&str, Option<f64>); 10] = [
+    ("breaker", Some(150.0)),
     ("tower retry", None),
     ("tower retry, budget", None),
     ("retry", Some(80.0)),
@@ -211,6 +213,7 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
     let http = |_| http_request();
     let retry = RetryLayer::plain().seed(1);
     let to_service = FallbackLayer::plain().service(inner::<false, u64>());
+    let breaker = CircuitBreakerLayer::plain().seed(1);
     let builder = ServiceBuilder::new();
     match case {
         "bare" => drive(inner::<PENDING, _>(), calls, plain).await,
@@ -234,6 +237,9 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
         "fallback + retry" => {
             let service = builder.layer(to_service).layer(retry).service(inner::<PENDING, _>());
             drive(service, calls, plain).await;
+        }
+        "breaker" => {
+            drive(builder.layer(breaker).service(inner::<PENDING, _>()), calls, plain).await;
         }
         "http: retry" => {
             let service = builder.layer(RetryLayer::http()).service(http_inner::<PENDING, _>());

@@ -86,7 +86,12 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "retry", feature = "fallback", feature = "http")),
+    not(all(
+        feature = "retry",
+        feature = "circuit-breaker",
+        feature = "fallback",
+        feature = "http"
+    )),
     allow(
         dead_code,
         unreachable_pub,
@@ -99,6 +104,7 @@
 mod attempts;
 mod backoff;
 mod budget;
+mod circuit;
 mod clock;
 mod deadline;
 mod error;
@@ -108,12 +114,17 @@ mod policy;
 mod ratio;
 mod rng;
 mod stripe;
+mod sync;
+mod window;
 
+#[cfg(feature = "circuit-breaker")]
+pub mod circuit_breaker;
 pub mod classify;
 #[cfg(feature = "fallback")]
 pub mod fallback;
 #[cfg(all(doc, feature = "full"))]
 pub mod guide;
+pub mod record;
 pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;

@@ -1,21 +1,25 @@
-//! A counter that every call writes, spread over cache lines.
+//! What every call writes, spread over cache lines so that threads don't wait for one another's.
 
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-const STRIPES: usize = 8;
+pub(crate) const STRIPES: usize = 8;
 
-/// Two lines, since processors fetch them in pairs.
+/// Keeps what it holds away from its neighbours: two lines, since processors fetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line(AtomicU64);
+pub(crate) struct Apart<T>(pub(crate) T);
 
 /// A sum that threads add to side by side.
 #[derive(Debug, Default)]
-pub(crate) struct Striped([Line; STRIPES]);
+pub(crate) struct Striped([Apart<AtomicU64>; STRIPES]);
 
 impl Striped {
     pub(crate) fn add(&self, amount: u64) {
-        self.0[stripe()].0.fetch_add(amount, Relaxed);
+        self.0[stripe() % STRIPES].0.fetch_add(amount, Relaxed);
     }
 
     /// Takes out all that was added; nothing is lost or taken twice when several threads take.
@@ -27,11 +31,80 @@ impl Striped {
     }
 }
 
-fn stripe() -> usize {
+/// A value that calls hold on to, with a count of its holders for each stripe: threads that hold and
+/// release it at every call don't write to the same place.
+pub(crate) struct Spread<T>(Arc<[Held<T>; STRIPES]>);
+
+/// A value that is held on to.
+pub(crate) struct Held<T>(Arc<Apart<T>>);
+
+impl<T: Clone> Spread<T> {
+    /// The value is cloned for each stripe.
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(std::array::from_fn(|_| Held(Arc::new(Apart(value.clone()))))))
+    }
+}
+
+impl<T> Spread<T> {
+    #[inline]
+    pub(crate) fn hold(&self) -> Held<T> {
+        Held(self.0[stripe() % STRIPES].0.clone())
+    }
+}
+
+impl<T> Clone for Spread<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for Spread<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0[0]
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0.0
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Spread<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The stripe of this thread, below [`STRIPES`].
+#[inline]
+pub(crate) fn stripe() -> usize {
+    const NONE: usize = usize::MAX;
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static STRIPE: usize = THREADS.fetch_add(1, Relaxed) % STRIPES);
-    // a thread that is being torn down has lost its number
-    STRIPE.try_with(|stripe| *stripe).unwrap_or(0)
+    // without a destructor, so that it is there to the very end of the thread
+    thread_local!(static STRIPE: Cell<usize> = const { Cell::new(NONE) });
+    #[cold]
+    fn choose() -> usize {
+        let stripe = THREADS.fetch_add(1, Relaxed) % STRIPES;
+        STRIPE.with(|own| own.set(stripe));
+        stripe
+    }
+    match STRIPE.with(Cell::get) {
+        NONE => choose(),
+        stripe => stripe,
+    }
 }
 
 #[cfg(test)]
@@ -52,5 +125,20 @@ mod tests {
             takers.into_iter().map(|taker| taker.join().unwrap()).sum::<u64>()
         });
         assert_eq!(taken + counter.take(), 16 * 10_000 * 3);
+    }
+
+    /// A17
+    #[test]
+    fn a_spread_value_lives_as_long_as_anybody_holds_it() {
+        let probe = Arc::new(());
+        let spread = Spread::new(probe.clone());
+        let held = thread::scope(|scope| {
+            let holders: Vec<_> = (0..16).map(|_| scope.spawn(|| spread.hold())).collect();
+            holders.into_iter().map(|holder| holder.join().unwrap()).collect::<Vec<_>>()
+        });
+        drop(spread);
+        assert!(Arc::strong_count(&probe) > 1);
+        drop(held);
+        assert_eq!(Arc::strong_count(&probe), 1);
     }
 }

@@ -59,6 +59,7 @@ impl ErrorRules {
         Evidence {
             hint: refusal.and_then(|refusal| refusal.retry_after()).map(Hint::AtLeast),
             untouched: refusal.is_some(),
+            overloaded: false,
             local: refusal.is_some(),
         }
     }

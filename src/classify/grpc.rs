@@ -1,10 +1,12 @@
 //! The judgement on a gRPC answer.
 
+use super::end::AtEnd;
 use super::error::{ErrorRules, error_setters};
 use super::judge::{Classify, Evidence};
 use crate::hint;
 use crate::outcome::Outcome;
 use http::{HeaderMap, Response};
+use std::sync::Arc;
 
 const GRPC_STATUS: &str = "grpc-status";
 
@@ -18,12 +20,14 @@ const GRPC_STATUS: &str = "grpc-status";
 /// | UNIMPLEMENTED | `Unsuitable` |
 /// | other codes | `Neutral` |
 /// | no `grpc-status`, HTTP status 200 | the trailers are still to come: `Success` so far |
+/// | no `grpc-status` in the trailers either, or no trailers | `Failure`, as UNKNOWN |
 /// | no `grpc-status`, another HTTP status | as the code that the [gRPC specification] gives it |
 /// | refused connection, HTTP/2 `REFUSED_STREAM`, refusal made on our own side | `Refused` |
 /// | other errors | `Failure` |
 ///
 /// It reads the head of the answer, where servers put the status of a call that failed before its
-/// first message. `grpc-retry-pushback-ms`, `RetryInfo` and `Retry-After` of a failed call are taken
+/// first message, and then, for layers that follow an answer to its [end](Classify::at_end), the
+/// trailers. `grpc-retry-pushback-ms`, `RetryInfo` and `Retry-After` of a failed call are taken
 /// for a [`Hint`](crate::Hint).
 ///
 /// [gRPC specification]: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
@@ -43,9 +47,13 @@ const GRPC_STATUS: &str = "grpc-status";
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct GrpcClassifier {
-    codes: Vec<(GrpcCode, Outcome)>,
+    codes: Codes,
     errors: ErrorRules,
 }
+
+/// The outcomes of codes that are not those of the table; they go along with every answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Codes(Option<Arc<[(GrpcCode, Outcome)]>>);
 
 /// A status code of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,20 +128,24 @@ impl GrpcClassifier {
     /// Makes the classifier with the table above.
     #[must_use]
     pub const fn new() -> Self {
-        Self { codes: Vec::new(), errors: ErrorRules::new() }
+        Self { codes: Codes(None), errors: ErrorRules::new() }
     }
 
     /// Judges answers of this code so; the last word on a code counts.
     #[must_use]
     pub fn code(mut self, code: GrpcCode, outcome: Outcome) -> Self {
-        self.codes.insert(0, (code, outcome));
+        let before = self.codes.0.iter().flat_map(|codes| codes.iter()).copied();
+        self.codes.0 = Some(std::iter::once((code, outcome)).chain(before).collect());
         self
     }
 
     error_setters!();
+}
 
-    fn by_code(&self, code: GrpcCode, headers: &HeaderMap) -> Outcome {
-        let outcome = match self.codes.iter().find(|(own, _)| *own == code) {
+impl Codes {
+    fn outcome(&self, code: GrpcCode, headers: &HeaderMap) -> Outcome {
+        let mut own = self.0.iter().flat_map(|codes| codes.iter());
+        let outcome = match own.find(|(own, _)| *own == code) {
             Some((_, outcome)) => *outcome,
             None => match code {
                 GrpcCode::Ok => Outcome::Success,
@@ -158,13 +170,25 @@ impl GrpcClassifier {
             outcome => outcome,
         }
     }
+
+    /// Judges an answer that has ended, whose head has no status.
+    pub(super) fn at_end(&self, trailers: Option<&HeaderMap>) -> (Outcome, Evidence) {
+        let Some(trailers) = trailers else {
+            return (self.outcome(GrpcCode::Unknown, &HeaderMap::new()), Evidence::default());
+        };
+        let status = trailers.get(GRPC_STATUS).map(|value| GrpcCode::read(value.as_bytes()));
+        match self.outcome(status.unwrap_or(GrpcCode::Unknown), trailers) {
+            Outcome::Success => (Outcome::Success, Evidence::default()),
+            outcome => (outcome, Evidence { hint: hint::grpc(trailers), ..Evidence::default() }),
+        }
+    }
 }
 
 impl<B, E: 'static> Classify<Response<B>, E> for GrpcClassifier {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         match result {
             Ok(answer) => match GrpcCode::of_head(answer) {
-                Some(code) => self.by_code(code, answer.headers()),
+                Some(code) => self.codes.outcome(code, answer.headers()),
                 None => Outcome::Success,
             },
             Err(error) => self.errors.classify(error),
@@ -176,5 +200,10 @@ impl<B, E: 'static> Classify<Response<B>, E> for GrpcClassifier {
             Ok(answer) => Evidence { hint: hint::grpc(answer.headers()), ..Evidence::default() },
             Err(error) => self.errors.evidence(error),
         }
+    }
+
+    fn at_end(&self, answer: &Response<B>) -> Option<AtEnd> {
+        // a status in the head is the last word
+        GrpcCode::of_head(answer).is_none().then(|| AtEnd::grpc(self.codes.clone()))
     }
 }

@@ -118,6 +118,7 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassifier {
             Ok(answer) => Evidence {
                 hint: self.retry_after(answer).map(Hint::AtLeast),
                 untouched: answer.status() == StatusCode::TOO_MANY_REQUESTS,
+                overloaded: answer.status() == StatusCode::SERVICE_UNAVAILABLE,
                 local: false,
             },
             Err(error) => self.errors.evidence(error),

@@ -1,5 +1,6 @@
 //! What a classifier is, and what it can tell.
 
+use super::end::AtEnd;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use std::sync::Arc;
@@ -18,6 +19,14 @@ pub trait Classify<Res, E> {
         let _ = result;
         Evidence::default()
     }
+
+    /// Says how the end of this answer is judged, whose head is a `Success`. It is asked by layers that
+    /// follow an answer to its end, once for each. Default: `None`, so that an answer which comes to its
+    /// end is what its head was, and only one that breaks off is a `Failure`.
+    fn at_end(&self, answer: &Res) -> Option<AtEnd> {
+        let _ = answer;
+        None
+    }
 }
 
 /// What a result tells beside its [`Outcome`].
@@ -30,6 +39,9 @@ pub struct Evidence {
     /// The other side certainly did none of the work, so that even a request which is not
     /// idempotent may be sent again: a status of 429.
     pub untouched: bool,
+    /// The service as a whole can't keep up, and does not just ask one caller for less: a status of
+    /// 503. It counts against the service also where it comes as `Throttled`.
+    pub overloaded: bool,
     /// The refusal was made on our own side of the wire.
     pub local: bool,
 }
@@ -68,5 +80,9 @@ where
 
     fn evidence(&self, result: Result<&Res, &E>) -> Evidence {
         (**self).evidence(result)
+    }
+
+    fn at_end(&self, answer: &Res) -> Option<AtEnd> {
+        (**self).at_end(answer)
     }
 }

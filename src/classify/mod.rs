@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod end;
 mod error;
 mod errors_only;
 #[cfg(feature = "http")]
@@ -31,6 +32,7 @@ mod http;
 mod judge;
 
 pub use self::{
+    end::AtEnd,
     errors_only::ErrorsOnly,
     judge::{Classify, Evidence},
 };

@@ -163,16 +163,25 @@ impl<B, M> Carry<Request<B>> for Http<M> {
     type Luggage = Carried;
 
     fn unpack(&self, request: &mut Request<B>) -> Carried {
-        let timeout = request.headers().get(GRPC_TIMEOUT).and_then(read_grpc_timeout);
-        let extensions = request.extensions_mut();
-        let time = TimeLimit { deadline: extensions.get::<Deadline>().copied(), timeout };
-        let policy = extensions.get::<Policy>().copied().unwrap_or_default();
-        Carried::new(extensions.remove(), time, policy)
+        let attempts = request.extensions_mut().remove();
+        carried(request, attempts)
+    }
+
+    fn look(&self, request: &mut Request<B>) -> Carried {
+        let attempts = request.extensions().get().cloned();
+        carried(request, attempts)
     }
 
     fn put(&self, request: &mut Request<B>, attempts: Attempts) {
         request.extensions_mut().insert(attempts);
     }
+}
+
+fn carried<B>(request: &Request<B>, attempts: Option<Attempts>) -> Carried {
+    let timeout = request.headers().get(GRPC_TIMEOUT).and_then(read_grpc_timeout);
+    let extensions = request.extensions();
+    let time = TimeLimit { deadline: extensions.get::<Deadline>().copied(), timeout };
+    Carried::new(attempts, time, extensions.get::<Policy>().copied().unwrap_or_default())
 }
 
 /// What is kept of an HTTP request for further attempts.

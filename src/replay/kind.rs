@@ -34,6 +34,10 @@ pub trait Carry<Req>: sealed::Sealed {
     #[doc(hidden)]
     fn unpack(&self, request: &mut Req) -> Self::Luggage;
 
+    /// Reads the same, and leaves the record where it is.
+    #[doc(hidden)]
+    fn look(&self, request: &mut Req) -> Self::Luggage;
+
     /// Puts a record into the request.
     #[doc(hidden)]
     fn put(&self, request: &mut Req, attempts: Attempts);

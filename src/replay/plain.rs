@@ -97,6 +97,8 @@ macro_rules! carry_nothing {
 
         fn unpack(&self, _: &mut Req) {}
 
+        fn look(&self, _: &mut Req) {}
+
         fn put(&self, _: &mut Req, _: Attempts) {}
     };
 }
@@ -116,6 +118,10 @@ impl<Req> Carry<Req> for Slot<Req> {
 
     fn unpack(&self, request: &mut Req) -> Carried {
         Carried::new((self.0)(request).take(), TimeLimit::default(), Policy::new())
+    }
+
+    fn look(&self, request: &mut Req) -> Carried {
+        Carried::new((self.0)(request).clone(), TimeLimit::default(), Policy::new())
     }
 
     fn put(&self, request: &mut Req, attempts: Attempts) {

@@ -7,18 +7,25 @@ use std::path::Path;
 /// The modules by rank. Imports point down; within a rank they form no circle; middlewares, which
 /// are the last rank, never import each other.
 const RANKS: [&[&str]; 4] = [
-    &["clock", "error", "outcome", "ratio", "rng", "stripe"],
-    &["backoff", "budget", "deadline", "hint"],
-    &["attempts", "classify", "policy", "replay"],
-    &["fallback", "retry"],
+    &["clock", "error", "outcome", "ratio", "rng", "stripe", "sync"],
+    &["backoff", "budget", "circuit", "deadline", "hint", "window"],
+    &["attempts", "classify", "policy", "record", "replay"],
+    &["circuit_breaker", "fallback", "retry"],
 ];
 
 /// Documentation only.
 const GUIDE: &str = "guide";
 
 /// The files of each middleware; a file imports only what stands left of it.
-const ORDER: [(&str, &[&str]); 2] = [
+const ORDER: [(&str, &[&str]); 3] = [
     ("retry", &["handle", "policy", "state", "future", "service", "layer"]),
+    (
+        "circuit_breaker",
+        &[
+            "error", "policy", "state", "handle", "keyed", "scope", "gate", "future", "service",
+            "layer",
+        ],
+    ),
     (
         "fallback",
         &["error", "handle", "policy", "body", "answer", "state", "future", "service", "layer"],

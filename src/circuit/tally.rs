@@ -1,0 +1,170 @@
+//! What is counted for one rule, and whether that reaches it.
+
+use super::rule::{Action, Counts, Limit, Span, TripRule};
+use super::words::When;
+use crate::window::{CountWindow, Era, Streak, TimeWindow, Totals};
+use std::time::Duration;
+
+/// What a rule looks at of a call that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) failed: bool,
+    /// How long it took up to the head of its answer, and in all; zero where no rule asks.
+    pub(super) head: Duration,
+    pub(super) total: Duration,
+}
+
+/// A rule that was reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reached {
+    pub(super) action: Action,
+    /// How far beyond its limit: from 0, just there, to 1, all calls.
+    pub(super) severity: f64,
+}
+
+#[derive(Debug)]
+pub(super) struct Tally {
+    rule: TripRule,
+    counted: Counted,
+}
+
+#[derive(Debug)]
+enum Counted {
+    ByTime(TimeWindow),
+    ByNumber(CountWindow),
+    InARow(Streak),
+}
+
+impl Tally {
+    /// `spread`: over stripes, since many threads will write to it.
+    pub(super) fn new(rule: TripRule, spread: bool) -> Self {
+        let counted = match (rule.limit, rule.span()) {
+            (Limit::InARow(_), _) => Counted::InARow(Streak::default()),
+            (_, Span::Last(calls)) => Counted::ByNumber(CountWindow::new(calls)),
+            // a count of failures does not write down the calls
+            (limit, Span::Within(time)) => {
+                let spread = spread && !matches!(limit, Limit::Count(_));
+                Counted::ByTime(TimeWindow::new(time, rule.buckets, spread))
+            }
+            (_, Span::Unset) => unreachable!("a rule has a window"),
+        };
+        Self { rule, counted }
+    }
+
+    pub(super) fn rule(&self) -> &TripRule {
+        &self.rule
+    }
+
+    pub(super) fn action(&self) -> Action {
+        self.rule.action
+    }
+
+    /// The era in which a call counts that was admitted then, if it still does.
+    #[inline]
+    pub(super) fn era(&self, admitted: When, current: When) -> Option<Era> {
+        match self.rule.action {
+            Action::Open => Some(admitted.period()),
+            // each share is judged by its own calls
+            Action::Degrade if admitted.generation() == current.generation() => {
+                Some(current.generation())
+            }
+            Action::Degrade => None,
+        }
+    }
+
+    /// Counts a call, and tells whether the rule may be reached after that.
+    #[inline]
+    pub(super) fn record(&self, now: Duration, era: Era, stripe: usize, call: &Ended) -> bool {
+        let hit = call.hits(&self.rule);
+        match &self.counted {
+            Counted::ByTime(window) if !matches!(self.rule.limit, Limit::Count(_)) => {
+                window.record(now, era, stripe, hit)
+            }
+            Counted::ByTime(window) => {
+                if hit {
+                    window.record_hit(now, era);
+                }
+                hit
+            }
+            Counted::ByNumber(window) => window.record(era, hit),
+            Counted::InARow(streak) => streak.record(era, hit) > 0,
+        }
+    }
+
+    /// Whether the rule is reached.
+    pub(super) fn reached(&self, now: Duration, era: Era) -> Option<Reached> {
+        let totals = self.totals(now, era);
+        self.severity(totals).map(|severity| Reached { action: self.rule.action, severity })
+    }
+
+    /// Whether no share of the calls that were counted would reach the rule, however few there are.
+    pub(super) fn is_calm(&self, now: Duration, era: Era) -> bool {
+        let totals = self.totals(now, era);
+        totals.hits == 0 || !self.share_reaches(totals)
+    }
+
+    pub(super) fn totals(&self, now: Duration, era: Era) -> Totals {
+        match &self.counted {
+            Counted::ByTime(window) if !matches!(self.rule.limit, Limit::Count(_)) => {
+                window.totals(now, era)
+            }
+            Counted::ByTime(window) => {
+                let hits = window.hits(now, era);
+                Totals { calls: hits, hits }
+            }
+            Counted::ByNumber(window) => window.totals(era),
+            Counted::InARow(streak) => {
+                let hits = streak.hits(era);
+                Totals { calls: hits, hits }
+            }
+        }
+    }
+
+    fn severity(&self, totals: Totals) -> Option<f64> {
+        let enough = match self.rule.limit {
+            Limit::AtLeast(_) | Limit::Above(_) => totals.calls >= self.rule.enough_calls().into(),
+            Limit::Count(_) | Limit::InARow(_) => true,
+        };
+        if !enough || totals.hits == 0 || !self.share_reaches(totals) {
+            return None;
+        }
+        Some(match self.rule.limit {
+            Limit::AtLeast(limit) | Limit::Above(limit) if limit.get() < 1.0 => {
+                (share(totals) - limit.get()) / (1.0 - limit.get())
+            }
+            _ => 1.0,
+        })
+    }
+
+    fn share_reaches(&self, totals: Totals) -> bool {
+        match self.rule.limit {
+            // a division is rounded to the nearest number, as the limit itself was: 3 of 30 are 0.1
+            Limit::AtLeast(limit) => share(totals) >= limit.get(),
+            Limit::Above(limit) => share(totals) > limit.get(),
+            Limit::Count(count) | Limit::InARow(count) => totals.hits >= count.into(),
+        }
+    }
+}
+
+fn share(totals: Totals) -> f64 {
+    // hits that were counted before their calls don't make more than all of them
+    (totals.hits as f64 / totals.calls.max(1) as f64).min(1.0)
+}
+
+impl Ended {
+    #[inline]
+    fn hits(&self, rule: &TripRule) -> bool {
+        match rule.counts {
+            Counts::Failed => self.failed,
+            Counts::Slow { head, total } => {
+                head.is_some_and(|limit| self.head > limit)
+                    || total.is_some_and(|limit| self.total > limit)
+            }
+        }
+    }
+
+    /// Whether it was slow for any rule.
+    pub(super) fn is_slow(&self, rule: &TripRule) -> bool {
+        rule.needs_time() && self.hits(rule)
+    }
+}

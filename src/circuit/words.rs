@@ -1,0 +1,146 @@
+//! What a circuit is told, and what it answers.
+
+use crate::backoff::{Backoff, Jitter};
+use crate::ratio::Ratio;
+use crate::window::Era;
+use std::time::Duration;
+
+/// What a circuit was told about its states.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) open_for: Backoff,
+    /// Open times grow no further from before a good time of this length.
+    pub(crate) forget_after: Duration,
+    pub(crate) probes: u32,
+    pub(crate) successes: u32,
+    pub(crate) probe_timeout: Option<Duration>,
+    pub(crate) ramp: Duration,
+    pub(crate) dwell: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let fifth = Jitter::Proportional(Ratio::percent::<20>());
+        let (first, last) = (Duration::from_secs(1), Duration::from_secs(30));
+        Self {
+            open_for: Backoff::exponential(first).cap(last).jitter(fifth),
+            forget_after: Duration::from_secs(60),
+            probes: 1,
+            successes: 2,
+            probe_timeout: None,
+            ramp: Duration::ZERO,
+            dwell: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn probe_timeout(&self) -> Duration {
+        self.probe_timeout.unwrap_or(Duration::from_secs(1))
+    }
+}
+
+/// The state of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Calls flow.
+    Closed,
+    /// A share of the calls flows, as much as the service can carry.
+    Degraded,
+    /// Calls are refused.
+    Open,
+    /// A few calls are let through to see whether the service is back.
+    HalfOpen,
+    /// The service is back, and a growing share of the calls flows.
+    Ramp,
+    /// Calls are refused until that is changed.
+    ForcedOpen,
+    /// Calls flow until that is changed.
+    ForcedClosed,
+}
+
+impl CircuitState {
+    /// A short name for events and errors.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Degraded => "degraded",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::Ramp => "on its ramp",
+            Self::ForcedOpen => "forced open",
+            Self::ForcedClosed => "forced closed",
+        }
+    }
+}
+
+/// Who decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Automatic,
+    ForcedOpen,
+    ForcedClosed,
+    /// The rules do, but nobody is refused.
+    ObserveOnly,
+}
+
+/// The right to make one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    pub(super) when: When,
+    /// The number of a probe; zero for other calls.
+    pub(super) probe: u32,
+}
+
+impl Admission {
+    /// Of a call that was let pass and is not looked at.
+    pub(super) const UNWATCHED: Self = Self { when: When::NEVER, probe: 0 };
+
+    #[inline]
+    pub(crate) fn is_probe(self) -> bool {
+        self.probe != 0
+    }
+}
+
+/// A period and a generation, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct When(pub(super) u64);
+
+impl When {
+    pub(super) const NEVER: Self = Self(0);
+
+    pub(super) fn new(period: Era, generation: Era) -> Self {
+        Self(u64::from(period) << 32 | u64::from(generation))
+    }
+
+    #[inline]
+    pub(super) fn period(self) -> Era {
+        (self.0 >> 32) as Era
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> Era {
+        self.0 as Era
+    }
+}
+
+/// The right to make a call was not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) state: CircuitState,
+    /// When another call has a chance, if that is known.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// What a call says about the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good,
+    Bad,
+    /// Nothing; but it was answered.
+    Neutral,
+    /// Nothing, since its caller left before the answer.
+    Dropped,
+}

@@ -1,0 +1,173 @@
+//! One call through a circuit.
+
+use super::error::CircuitOpen;
+use super::scope::{Find, Scope, Through};
+use crate::attempts::Luggage;
+use crate::classify::Classify;
+use crate::error::BoxError;
+use crate::outcome::Outcome;
+use crate::record::{End, Recorder};
+use crate::replay::Carry;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pin_project! {
+    /// The future of a [`CircuitBreaker`](super::CircuitBreaker).
+    ///
+    /// `F` is the future of the service that is called.
+    pub struct CircuitBreakerFuture<F, C, P, K, Req>
+    where
+        P: Carry<Req>,
+        K: Scope<Req>,
+    {
+        #[pin]
+        state: State<F, Recorder<Through<C, P, K, K::Own>, P::Luggage>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State<F, R> {
+        // on its way
+        Called { #[pin] future: F, recorder: R },
+        // refused by the circuit, with the error until it is told
+        Refused { error: Option<Box<CircuitOpen>> },
+        // the service was not ready, with the error until it is told
+        Unready { error: Option<Box<BoxError>> },
+    }
+}
+
+impl<F, C, P, K, Req> CircuitBreakerFuture<F, C, P, K, Req>
+where
+    P: Carry<Req>,
+    K: Scope<Req>,
+{
+    #[inline]
+    pub(super) fn called(
+        future: F,
+        recorder: Recorder<Through<C, P, K, K::Own>, P::Luggage>,
+    ) -> Self {
+        Self { state: State::Called { future, recorder } }
+    }
+
+    #[cold]
+    pub(super) fn refused(error: CircuitOpen) -> Self {
+        Self { state: State::Refused { error: Some(Box::new(error)) } }
+    }
+
+    #[cold]
+    pub(super) fn unready(error: Box<BoxError>) -> Self {
+        Self { state: State::Unready { error: Some(error) } }
+    }
+}
+
+impl<F, Res, E, C, P, K, Req> Future for CircuitBreakerFuture<F, C, P, K, Req>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    C: Classify<Res, BoxError>,
+    P: Carry<Req> + End<Res>,
+    K: Scope<Req>,
+{
+    type Output = Result<P::Response, BoxError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // the whole way of a good call: short, so that it can be compiled into its caller
+        match self.project().state.project() {
+            StateProjected::Called { future, recorder } => {
+                if recorder.is_settled() {
+                    // polled again after its end
+                    return Poll::Pending;
+                }
+                recorder.enter();
+                let Poll::Ready(result) = future.poll(cx) else {
+                    recorder.wait();
+                    return Poll::Pending;
+                };
+                Poll::Ready(conclude::<_, _, _, P, _, _, _>(recorder, result))
+            }
+            StateProjected::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+            StateProjected::Unready { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(*error)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+type Recording<C, P, K, O, L> = Recorder<Through<C, P, K, O>, L>;
+
+/// Records a result, or hands the recorder of a good one on to its body.
+#[inline]
+fn conclude<Res, E, C, P, K, O, L>(
+    recorder: &mut Recording<C, P, K, O, L>,
+    result: Result<Res, E>,
+) -> Result<P::Response, BoxError>
+where
+    E: Into<BoxError>,
+    C: Classify<Res, BoxError>,
+    P: End<Res>,
+    O: Find<K>,
+    L: Luggage,
+{
+    let result = result.map_err(Into::into);
+    let classify = recorder.target().map(|through| &through.policy().classify);
+    match (result, classify) {
+        (Ok(answer), Some(classify)) if classify.classify(Ok(&answer)) == Outcome::Success => {
+            if P::LATER {
+                let at_end = classify.at_end(&answer);
+                Ok(match recorder.answered(at_end) {
+                    Some(recorder) => P::goes_on(answer, recorder),
+                    None => P::ended(answer),
+                })
+            } else {
+                recorder.succeed();
+                Ok(P::ended(answer))
+            }
+        }
+        (result, _) => settle::<_, _, P, _, _, _>(recorder, result),
+    }
+}
+
+/// Records a result that is no success.
+#[cold]
+fn settle<Res, C, P, K, O, L>(
+    recorder: &mut Recording<C, P, K, O, L>,
+    result: Result<Res, BoxError>,
+) -> Result<P::Response, BoxError>
+where
+    C: Classify<Res, BoxError>,
+    P: End<Res>,
+    O: Find<K>,
+    L: Luggage,
+{
+    if let Some(through) = recorder.target() {
+        let classify = &through.policy().classify;
+        let (outcome, evidence) =
+            (classify.classify(result.as_ref()), classify.evidence(result.as_ref()));
+        recorder.settle(outcome, evidence);
+    }
+    result.map(P::ended)
+}
+
+impl<F, C, P, K, Req> fmt::Debug for CircuitBreakerFuture<F, C, P, K, Req>
+where
+    P: Carry<Req>,
+    K: Scope<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Called { .. } => "called",
+            State::Refused { .. } => "refused",
+            State::Unready { .. } => "unready",
+        };
+        f.debug_struct("CircuitBreakerFuture").field("state", &state).finish_non_exhaustive()
+    }
+}

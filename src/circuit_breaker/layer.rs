@@ -1,0 +1,313 @@
+//! The layer, which is its own builder.
+
+use super::handle::CircuitHandle;
+use super::keyed::KeyedHandle;
+use super::policy::{BreakerPolicy, HangAfter, Terms};
+use super::scope::{CircuitTerms, Core, Keyed, PerService, Sharing, Together};
+use super::service::CircuitBreaker;
+use crate::backoff::Backoff;
+use crate::circuit::TripRule;
+use crate::classify::ErrorsOnly;
+#[cfg(feature = "http")]
+use crate::classify::{GrpcClassifier, HttpClassifier};
+use crate::error::{BoxError, InvalidSetting};
+use crate::outcome::Outcome;
+#[cfg(feature = "http")]
+use crate::replay::Http;
+use crate::replay::Plain;
+use crate::rng::Seeds;
+use crate::stripe::Spread;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_layer::Layer;
+
+/// Refuses calls while a service is sick. The [module page](super) has the defaults and the rules.
+///
+/// # Sharing
+///
+/// All services that one layer value makes share one circuit, and so do those of its clones: axum
+/// applies a layer once for every route. [`per_service`](Self::per_service) gives each service a circuit
+/// of its own, and [`keyed`](Self::keyed) each key. A setter that changes a rule or a time starts over
+/// with circuits that are shared with nobody; so take the [`handle`](Self::handle) last.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CircuitBreakerLayer<C, P, K = Together> {
+    policy: BreakerPolicy<C, P>,
+    terms: CircuitTerms,
+    sharing: K,
+}
+
+impl CircuitBreakerLayer<ErrorsOnly, Plain> {
+    /// Judges the errors of services with requests of any type; a call ends with its result.
+    pub fn plain() -> Self {
+        Self::new(ErrorsOnly::new(), Plain)
+    }
+}
+
+#[cfg(feature = "http")]
+impl CircuitBreakerLayer<HttpClassifier, Http> {
+    /// Judges HTTP answers by status; a call ends with its answer's body.
+    pub fn http() -> Self {
+        Self::new(HttpClassifier::new(), Http::new())
+    }
+}
+
+#[cfg(feature = "http")]
+impl CircuitBreakerLayer<GrpcClassifier, Http> {
+    /// Judges gRPC calls by `grpc-status`, in the head or in the trailers; a call ends with its answer's
+    /// body.
+    pub fn grpc() -> Self {
+        Self::new(GrpcClassifier::new(), Http::new())
+    }
+}
+
+impl<C, P> CircuitBreakerLayer<C, P> {
+    fn new(classify: C, kind: P) -> Self {
+        let policy = BreakerPolicy { classify, kind, gated: false };
+        Self { policy, terms: CircuitTerms(Terms::new()), sharing: Together::default() }
+    }
+
+    /// Gives each service that the layer makes a circuit of its own, for one breaker per endpoint. The
+    /// clones of a service share its circuit, and [`CircuitBreaker::handle`] is its handle.
+    pub fn per_service(self) -> CircuitBreakerLayer<C, P, PerService> {
+        self.share(PerService)
+    }
+
+    /// Gives each key a circuit of its own, for requests of one service that go to different places:
+    /// `keyed(|request: &Request<Body>| request.uri().path().to_owned())`. Circuits that are not used are
+    /// forgotten, see [`capacity`](CircuitBreakerLayer::capacity). The service is polled ready also
+    /// while the circuit of a key is open, since its request is not known by then. Each call takes one
+    /// lock for the time of a look-up. Default: one circuit for all.
+    pub fn keyed<Req, Key, F>(self, key: F) -> CircuitBreakerLayer<C, P, Keyed<F, Key>>
+    where
+        F: Fn(&Req) -> Key,
+        Key: Hash + Eq + Clone + Send + Sync + 'static,
+    {
+        self.share(Keyed::new(key))
+    }
+
+    /// Returns a handle to watch and steer the circuit.
+    #[must_use]
+    pub fn handle(&self) -> CircuitHandle {
+        CircuitHandle(self.sharing.circuit(&self.terms.0))
+    }
+
+    fn share<K>(self, sharing: K) -> CircuitBreakerLayer<C, P, K> {
+        CircuitBreakerLayer { policy: self.policy, terms: self.terms, sharing }
+    }
+}
+
+impl<C, P, F, Key> CircuitBreakerLayer<C, P, Keyed<F, Key>>
+where
+    F: Clone,
+    Key: Hash + Eq + Clone + Send + Sync + 'static,
+{
+    /// Sets how many circuits are kept. Default: 10 000. Beyond that the least recently used one is
+    /// forgotten that is closed, and an open one only if none is closed; one through which a call is on
+    /// its way is kept if another one is found quickly.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero.
+    pub fn capacity(mut self, circuits: usize) -> Result<Self, InvalidSetting> {
+        if circuits == 0 {
+            return Err(InvalidSetting::new("the capacity for circuits", "at least 1", 0.0));
+        }
+        self.sharing.anew();
+        self.sharing.capacity = circuits;
+        Ok(self)
+    }
+
+    /// Sets after which time without a call a circuit is forgotten, in whatever state it is. Default: 10
+    /// minutes. It is forgotten when a call comes after that, for any key.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.sharing.anew();
+        self.sharing.idle = time;
+        self
+    }
+
+    /// Returns a handle to watch the circuits and to find that of a key.
+    #[must_use]
+    pub fn handle(&self) -> KeyedHandle<Key> {
+        KeyedHandle(self.sharing.circuits(&self.terms.0))
+    }
+}
+
+impl<C, P> CircuitBreakerLayer<C, P, Together> {
+    /// Makes `poll_ready` wait while the circuit refuses calls, for use where readiness routes. It takes
+    /// no permit there: when a circuit is half-open, more services can be ready than may call, and the
+    /// calls of the others are refused. So are those that a degraded circuit or a ramp does not admit.
+    /// Default: services are ready while the circuit is open, and refuse the call.
+    pub fn gated(mut self) -> Self {
+        self.policy.gated = true;
+        self
+    }
+}
+
+impl<C, P> CircuitBreakerLayer<C, P, PerService> {
+    /// Makes `poll_ready` wait while the circuit refuses calls, as
+    /// [above](CircuitBreakerLayer::gated).
+    pub fn gated(mut self) -> Self {
+        self.policy.gated = true;
+        self
+    }
+}
+
+impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
+    /// Names the circuit breaker in errors and events. Default: `circuit`.
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.told(|terms| terms.name = name.into())
+    }
+
+    /// Adds a rule by which the circuit trips; the first one takes the place of the default. Where a
+    /// call reaches several, the gravest counts: to open. Default: half of at least 20 calls within 10 s
+    /// failed.
+    ///
+    /// # Errors
+    ///
+    /// When the rule makes no sense: a share of 0, or above 1; a window of zero; a rule about slow
+    /// calls without a time, or another rule with one.
+    pub fn trip_on(self, rule: TripRule) -> Result<Self, InvalidSetting> {
+        rule.check()?;
+        Ok(self.told(|terms| terms.rules.push(rule)))
+    }
+
+    /// Sets for how long the circuit opens: the first delay, and longer ones for each reopening. Default:
+    /// 1 s, doubled, up to 30 s, each 20 % more or less. Throttling answers that open it can make it
+    /// longer, up to 60 s. With zero it is half-open at once.
+    pub fn open_for(self, times: Backoff) -> Self {
+        self.told(|terms| terms.settings.open_for = times)
+    }
+
+    /// Sets after which time closed, without a pause, the open times start over with the first.
+    /// Default: 60 s. With zero every opening is a first one.
+    pub fn forget_after(self, time: Duration) -> Self {
+        self.told(|terms| terms.settings.forget_after = time)
+    }
+
+    /// Sets how many calls a half-open circuit lets through at a time. Default: 1.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero: such a circuit would never close.
+    pub fn probes(self, probes: u32) -> Result<Self, InvalidSetting> {
+        let probes = at_least_one("the probes of a circuit", probes)?;
+        Ok(self.told(|terms| terms.settings.probes = probes))
+    }
+
+    /// Sets how many probes must succeed before the circuit closes. Default: 2.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero.
+    pub fn successes(self, successes: u32) -> Result<Self, InvalidSetting> {
+        let successes = at_least_one("the successes that close a circuit", successes)?;
+        Ok(self.told(|terms| terms.settings.successes = successes))
+    }
+
+    /// Sets how long a probe may take up to its answer; one that takes longer has failed. After its
+    /// answer, another probe is let through after this time, and nothing is decided. Default: the time
+    /// of the strictest rule about slow calls, 1 s where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero: no probe could succeed.
+    pub fn probe_timeout(self, time: Duration) -> Result<Self, InvalidSetting> {
+        if time.is_zero() {
+            return Err(InvalidSetting::new("the timeout of a probe", "longer than zero", 0.0));
+        }
+        Ok(self.told(|terms| terms.settings.probe_timeout = Some(time)))
+    }
+
+    /// Sets over which time the share of calls grows after the circuit has closed, from a tenth to all.
+    /// Default: zero, all at once.
+    pub fn ramp(self, time: Duration) -> Self {
+        self.told(|terms| terms.settings.ramp = time)
+    }
+
+    /// Sets after which time without reaching a rule that degrades the share of calls is raised, by a
+    /// twentieth of all. Default: 5 s. It should be longer than calls take.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero.
+    pub fn dwell(self, time: Duration) -> Result<Self, InvalidSetting> {
+        if time.is_zero() {
+            return Err(InvalidSetting::new("the dwell of a share", "longer than zero", 0.0));
+        }
+        Ok(self.told(|terms| terms.settings.dwell = time))
+    }
+
+    /// Counts every throttling answer as a failure. Default: only a 503, since a 429 or a
+    /// RESOURCE_EXHAUSTED comes from a service that is alive.
+    pub fn count_throttled(self) -> Self {
+        self.told(|terms| terms.count_throttled = true)
+    }
+
+    /// Counts a call that its caller gives up before its answer as failed if it took this long, and else
+    /// not at all. Default: 5 times the average latency of good calls, at least 500 ms and at most 10 s.
+    /// A call that is given up at its deadline is a failure, however long it took. With zero every call
+    /// is one that is given up after it had to wait.
+    pub fn hang_after(self, time: Duration) -> Self {
+        self.told(|terms| terms.hang_after = HangAfter::Fixed(time))
+    }
+
+    /// Never counts a call that its caller gives up: for long polls.
+    pub fn no_hang_after(self) -> Self {
+        self.told(|terms| terms.hang_after = HangAfter::Never)
+    }
+
+    /// Counts an answer that its reader leaves as failed if its body was silent for this long, while it
+    /// was read. Default: never, since a stream may well be silent.
+    pub fn body_hang_after(self, time: Duration) -> Self {
+        self.told(|terms| terms.body_hang_after = Some(time))
+    }
+
+    /// Makes the open times reproducible. Default: random, so that breakers which open in the same moment
+    /// don't probe in the same moment.
+    pub fn seed(self, seed: u64) -> Self {
+        self.told(|terms| terms.seeds = Arc::new(Seeds::seeded(seed)))
+    }
+
+    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    pub fn classify<D>(self, classify: D) -> CircuitBreakerLayer<D, P, K> {
+        let BreakerPolicy { kind, gated, .. } = self.policy;
+        let policy = BreakerPolicy { classify, kind, gated };
+        CircuitBreakerLayer { policy, terms: self.terms, sharing: self.sharing }
+    }
+
+    /// Judges by this closure.
+    pub fn judge<Res, F>(self, judge: F) -> CircuitBreakerLayer<F, P, K>
+    where
+        F: Fn(Result<&Res, &BoxError>) -> Outcome,
+    {
+        self.classify(judge)
+    }
+
+    /// Takes requests and answers for this kind, see [`replay`](crate::replay).
+    pub fn kind<Q>(self, kind: Q) -> CircuitBreakerLayer<C, Q, K> {
+        let BreakerPolicy { classify, gated, .. } = self.policy;
+        let policy = BreakerPolicy { classify, kind, gated };
+        CircuitBreakerLayer { policy, terms: self.terms, sharing: self.sharing }
+    }
+
+    fn told(mut self, tell: impl FnOnce(&mut Terms)) -> Self {
+        self.sharing.anew();
+        tell(&mut self.terms.0);
+        self
+    }
+}
+
+fn at_least_one(what: &'static str, number: u32) -> Result<u32, InvalidSetting> {
+    if number == 0 { Err(InvalidSetting::new(what, "at least 1", 0.0)) } else { Ok(number) }
+}
+
+impl<S, C: Clone, P: Clone, K: Sharing> Layer<S> for CircuitBreakerLayer<C, P, K> {
+    type Service = CircuitBreaker<S, C, P, K::Scope>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let scope = self.sharing.scope(&self.terms);
+        CircuitBreaker::new(inner, Spread::new(Core { policy: self.policy.clone(), scope }))
+    }
+}

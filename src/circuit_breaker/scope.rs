@@ -1,0 +1,304 @@
+//! Through which circuit a request goes.
+
+use super::keyed::Circuits;
+use super::policy::{BreakerPolicy, Terms};
+use super::state::{Shared, Watched};
+use crate::record::{Ledger, Target};
+use crate::replay::sealed::Sealed;
+use crate::stripe::Held;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Finds the circuit of a request.
+///
+/// Implemented by [`One`] and [`ByKey`]; it can't be implemented outside.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` finds no circuit for requests of type `{Req}`",
+    note = "the closure of `keyed` takes a reference to the request: `keyed(|request: &Request<_>| ..)`"
+)]
+pub trait Scope<Req>: Sealed {
+    /// What a call keeps of its circuit, beside the service's own.
+    #[doc(hidden)]
+    type Own: Find<Self>;
+
+    #[doc(hidden)]
+    fn own(&self, request: &Req) -> Self::Own;
+
+    /// The circuit that all requests go through, if there is one.
+    #[doc(hidden)]
+    fn only(&self) -> Option<&Arc<Watched>>;
+}
+
+/// Leads from a call to its circuit.
+#[doc(hidden)]
+pub trait Find<K: ?Sized> {
+    fn find<'a>(&'a self, scope: &'a K) -> &'a Arc<Watched>;
+}
+
+/// All requests go through one circuit.
+#[derive(Clone)]
+pub struct One(pub(super) Shared);
+
+impl Sealed for One {}
+
+impl<Req> Scope<Req> for One {
+    type Own = ();
+
+    #[inline]
+    fn own(&self, _: &Req) {}
+
+    #[inline]
+    fn only(&self) -> Option<&Shared> {
+        Some(&self.0)
+    }
+}
+
+impl Find<One> for () {
+    #[inline]
+    fn find<'a>(&'a self, scope: &'a One) -> &'a Shared {
+        &scope.0
+    }
+}
+
+/// The requests of a key go through a circuit of their own.
+pub struct ByKey<F, K> {
+    pub(super) key: F,
+    pub(super) circuits: Arc<Circuits<K>>,
+}
+
+impl<F, K> Sealed for ByKey<F, K> {}
+
+impl<F, K, Req> Scope<Req> for ByKey<F, K>
+where
+    F: Fn(&Req) -> K,
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+{
+    type Own = Shared;
+
+    fn own(&self, request: &Req) -> Shared {
+        self.circuits.circuit((self.key)(request))
+    }
+
+    fn only(&self) -> Option<&Shared> {
+        None
+    }
+}
+
+impl<F, K> Find<ByKey<F, K>> for Shared {
+    fn find<'a>(&'a self, _: &'a ByKey<F, K>) -> &'a Shared {
+        self
+    }
+}
+
+impl fmt::Debug for One {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("One").field(&self.0).finish()
+    }
+}
+
+impl<F: Clone, K> Clone for ByKey<F, K> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), circuits: self.circuits.clone() }
+    }
+}
+
+impl<F, K> fmt::Debug for ByKey<F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKey").field("circuits", &self.circuits).finish_non_exhaustive()
+    }
+}
+
+/// What all clones of a service share.
+#[derive(Clone)]
+pub(super) struct Core<C, P, K> {
+    pub(super) policy: BreakerPolicy<C, P>,
+    pub(super) scope: K,
+}
+
+impl<C, P, K> fmt::Debug for Core<C, P, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("gated", &self.policy.gated).finish_non_exhaustive()
+    }
+}
+
+/// What a call holds on to: the service's policy and the circuit.
+#[doc(hidden)]
+pub struct Through<C, P, K, O> {
+    core: Held<Core<C, P, K>>,
+    own: O,
+}
+
+impl<C, P, K, O: Find<K>> Through<C, P, K, O> {
+    #[inline]
+    pub(super) fn new(core: Held<Core<C, P, K>>, own: O) -> Self {
+        Self { core, own }
+    }
+
+    #[inline]
+    pub(super) fn policy(&self) -> &BreakerPolicy<C, P> {
+        &self.core.policy
+    }
+
+    #[inline]
+    pub(super) fn circuit(&self) -> &Shared {
+        self.own.find(&self.core.scope)
+    }
+}
+
+impl<C, P, K, O: Find<K>> Target for Through<C, P, K, O> {
+    type Ledger = Watched;
+
+    #[inline]
+    fn ledger(&self) -> &Watched {
+        self.circuit()
+    }
+
+    fn share(&self) -> Arc<dyn Ledger> {
+        self.circuit().clone()
+    }
+}
+
+impl<C, P, K, O> fmt::Debug for Through<C, P, K, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Through").finish_non_exhaustive()
+    }
+}
+
+/// Makes what the services of a layer go through.
+///
+/// Implemented by [`Together`], [`PerService`] and [`Keyed`]; it can't be implemented outside.
+pub trait Sharing: Sealed {
+    /// What a service goes through.
+    #[doc(hidden)]
+    type Scope: Clone;
+
+    #[doc(hidden)]
+    fn scope(&self, terms: &CircuitTerms) -> Self::Scope;
+
+    /// Parts from what was made before a setting was changed.
+    #[doc(hidden)]
+    fn anew(&mut self);
+}
+
+/// What a layer was told about its circuits.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct CircuitTerms(pub(super) Terms);
+
+/// A value that is made when it is first needed, and then is the same for all clones.
+#[derive(Debug)]
+struct Late<T>(Arc<OnceLock<Arc<T>>>);
+
+impl<T> Late<T> {
+    fn get(&self, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        self.0.get_or_init(make).clone()
+    }
+}
+
+impl<T> Default for Late<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Clone for Late<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// All services of one layer value, and of its clones, share one circuit.
+#[derive(Clone, Debug, Default)]
+pub struct Together(Late<Watched>);
+
+impl Together {
+    pub(super) fn circuit(&self, terms: &Terms) -> Shared {
+        self.0.get(|| Arc::new(Watched::new(terms, true, None)))
+    }
+}
+
+impl Sealed for Together {}
+
+impl Sharing for Together {
+    type Scope = One;
+
+    fn scope(&self, terms: &CircuitTerms) -> One {
+        One(self.circuit(&terms.0))
+    }
+
+    fn anew(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Each service that the layer makes has a circuit of its own, which its clones share.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct PerService;
+
+impl Sealed for PerService {}
+
+impl Sharing for PerService {
+    type Scope = One;
+
+    fn scope(&self, terms: &CircuitTerms) -> One {
+        One(Arc::new(Watched::new(&terms.0, true, None)))
+    }
+
+    fn anew(&mut self) {}
+}
+
+/// All services of one layer value, and of its clones, share a circuit for each key.
+pub struct Keyed<F, K> {
+    pub(super) key: F,
+    pub(super) capacity: usize,
+    pub(super) idle: Duration,
+    circuits: Late<Circuits<K>>,
+}
+
+impl<F, K: Hash + Eq + Clone + Send + Sync + 'static> Keyed<F, K> {
+    pub(super) fn new(key: F) -> Self {
+        let (capacity, idle) = (10_000, Duration::from_secs(600));
+        Self { key, capacity, idle, circuits: Late::default() }
+    }
+
+    pub(super) fn circuits(&self, terms: &Terms) -> Arc<Circuits<K>> {
+        self.circuits.get(|| Circuits::new(terms.clone(), self.capacity, self.idle))
+    }
+}
+
+impl<F, K> Sealed for Keyed<F, K> {}
+
+impl<F, K> Sharing for Keyed<F, K>
+where
+    F: Clone,
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+{
+    type Scope = ByKey<F, K>;
+
+    fn scope(&self, terms: &CircuitTerms) -> ByKey<F, K> {
+        ByKey { key: self.key.clone(), circuits: self.circuits(&terms.0) }
+    }
+
+    fn anew(&mut self) {
+        self.circuits = Late::default();
+    }
+}
+
+impl<F: Clone, K> Clone for Keyed<F, K> {
+    fn clone(&self) -> Self {
+        let (key, circuits) = (self.key.clone(), self.circuits.clone());
+        Self { key, capacity: self.capacity, idle: self.idle, circuits }
+    }
+}
+
+impl<F, K> fmt::Debug for Keyed<F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed")
+            .field("capacity", &self.capacity)
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,268 @@
+//! A circuit, and all who want to know of its changes.
+
+use super::error::CircuitOpen;
+use super::policy::Terms;
+use crate::circuit::{Admission, Change, Circuit, CircuitState, Mode, Refused, Verdict};
+use crate::clock::{self, Instant};
+use crate::hint::Hint;
+use crate::outcome::Outcome;
+use crate::record::{Ending, Ledger};
+use crate::sync::Mutex;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// One circuit of a breaker.
+#[doc(hidden)]
+pub struct Watched {
+    pub(super) circuit: Circuit,
+    pub(super) terms: Terms,
+    made: Instant,
+    /// Whether a rule asks how long each call takes.
+    needs_time: bool,
+    latest: watch::Sender<Latest>,
+    waiting: Waiting,
+    /// Told of every change, beside the subscribers.
+    listener: Option<Listener>,
+}
+
+pub(super) type Listener = Box<dyn Fn(CircuitState) + Send + Sync>;
+
+/// The newest state that was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Latest {
+    generation: u32,
+    pub(super) state: CircuitState,
+}
+
+impl Watched {
+    /// `spread`: many threads will call through it.
+    pub(super) fn new(terms: &Terms, spread: bool, listener: Option<Listener>) -> Self {
+        let circuit =
+            Circuit::new(terms.rules(), terms.settings.clone(), terms.seeds.next(), spread);
+        Self {
+            needs_time: circuit.needs_time(),
+            circuit,
+            terms: terms.clone(),
+            made: clock::now(),
+            latest: watch::Sender::new(Latest { generation: 0, state: CircuitState::Closed }),
+            waiting: Waiting::default(),
+            listener,
+        }
+    }
+
+    /// The circuit's time.
+    pub(super) fn now(&self) -> Duration {
+        self.at(clock::now())
+    }
+
+    pub(super) fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.made)
+    }
+
+    /// The beginning of a call, where it must be known.
+    #[inline]
+    pub(super) fn start(&self) -> Option<Instant> {
+        self.needs_time.then(clock::now)
+    }
+
+    /// A call asks a circuit that is not just closed to be let through.
+    #[cold]
+    pub(super) fn admit(&self) -> Result<Admission, CircuitOpen> {
+        let (asked, change) = self.circuit.admit(self.now());
+        self.tell(change);
+        asked.map_err(|refused| self.error(refused))
+    }
+
+    #[inline]
+    pub(super) fn refuses(&self) -> bool {
+        self.circuit.refuses_until(|| self.now()).is_some()
+    }
+
+    /// The error of a call that would have been refused when it was polled ready.
+    pub(super) fn refusal(&self) -> CircuitOpen {
+        self.error(self.circuit.refuse(self.now()))
+    }
+
+    fn error(&self, refused: Refused) -> CircuitOpen {
+        CircuitOpen::new(self.terms.name.clone(), refused)
+    }
+
+    pub(super) fn reset(&self, mode: Mode) {
+        self.tell(self.circuit.reset(mode, self.now()));
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Latest> {
+        self.latest.subscribe()
+    }
+
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    #[inline]
+    fn tell(&self, change: Option<Change>) {
+        if let Some(change) = change {
+            self.tell_all(change);
+        }
+    }
+
+    /// Nothing is locked here: whoever is told may ask the circuit at once.
+    #[cold]
+    fn tell_all(&self, change: Change) {
+        let Change { generation, from, to, share, next_probe } = change;
+        let name = &*self.terms.name;
+        if from == to {
+            tracing::debug!(
+                target: "tower_failover::circuit_breaker",
+                name, state = to.name(), share, generation, "share changed"
+            );
+        } else {
+            tracing::info!(
+                target: "tower_failover::circuit_breaker",
+                name, from = from.name(), state = to.name(), share, next_probe = ?next_probe,
+                generation, "state changed"
+            );
+        }
+        self.latest.send_if_modified(|latest| {
+            // two changes may be told in the other order than they were made
+            let newer = generation.wrapping_sub(latest.generation) <= u32::MAX / 2;
+            let differs = newer && latest.state != to;
+            if newer {
+                *latest = Latest { generation, state: to };
+            }
+            differs
+        });
+        if let Some(listener) = &self.listener {
+            listener(to);
+        }
+        self.waiting.wake();
+    }
+
+    /// What a call brings about beyond being counted.
+    #[cold]
+    fn go_on(
+        &self,
+        admission: Admission,
+        verdict: Verdict,
+        took: Option<(Duration, Duration)>,
+        hint: Option<Duration>,
+        now: Duration,
+    ) {
+        if admission.is_probe() {
+            self.tell(self.circuit.probed(admission, verdict, took, hint, now));
+            // its permit is free
+            self.waiting.wake();
+        } else {
+            self.tell(self.circuit.look(admission, hint, now));
+        }
+    }
+
+    fn verdict(&self, ending: &Ending) -> Verdict {
+        let bad = match ending.outcome {
+            Outcome::Success => return Verdict::Good,
+            Outcome::Neutral if ending.dropped => return Verdict::Dropped,
+            Outcome::Failure => true,
+            Outcome::Refused => !ending.evidence.local,
+            Outcome::Throttled { .. } => ending.evidence.overloaded || self.terms.count_throttled,
+            Outcome::Unsuitable | Outcome::Neutral => false,
+        };
+        if bad { Verdict::Bad } else { Verdict::Neutral }
+    }
+
+    fn hint(ending: &Ending) -> Option<Duration> {
+        match (ending.outcome, ending.evidence.hint(ending.outcome)?) {
+            (Outcome::Throttled { .. }, Hint::AtLeast(time) | Hint::Exactly(time)) => Some(time),
+            _ => None,
+        }
+    }
+}
+
+impl Ledger for Watched {
+    fn answered(&self, admission: Admission) {
+        if admission.is_probe() {
+            self.tell(self.circuit.answered(admission, self.now()));
+        }
+    }
+
+    #[inline]
+    fn succeeded(&self, admission: Admission, started: Option<Instant>) {
+        let now = clock::now();
+        let took = started.map(|started| now.saturating_duration_since(started));
+        let took = took.map(|took| (took, took));
+        let at = self.at(now);
+        if self.circuit.succeeded(admission, took, at) | admission.is_probe() {
+            self.go_on(admission, Verdict::Good, took, None, at);
+        }
+    }
+
+    #[cold]
+    fn settle(&self, admission: Admission, ending: &Ending) {
+        let now = clock::now();
+        let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
+        let took = since(ending.head.unwrap_or(now)).zip(since(now));
+        let (verdict, at) = (self.verdict(ending), self.at(now));
+        let look = match verdict {
+            Verdict::Good => self.circuit.succeeded(admission, took, at),
+            Verdict::Bad => self.circuit.failed(admission, took, at),
+            Verdict::Neutral | Verdict::Dropped => {
+                self.circuit.said_nothing();
+                false
+            }
+        };
+        if look || admission.is_probe() {
+            self.go_on(admission, verdict, took, Self::hint(ending), at);
+        }
+    }
+
+    fn hang_after(&self) -> Option<Duration> {
+        self.terms.hang_after.time(|| self.circuit.latency())
+    }
+
+    fn body_hang_after(&self) -> Option<Duration> {
+        self.terms.body_hang_after
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched")
+            .field("name", &self.terms.name)
+            .field("circuit", &self.circuit.snapshot(self.now()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The services that wait to be let through: all of them are woken, since each may have left.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    next: AtomicU64,
+    wakers: Mutex<BTreeMap<u64, Waker>>,
+}
+
+impl Waiting {
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn wait(&self, number: u64, waker: &Waker) {
+        // an older waker is dropped outside of the lock, since that may run anything
+        let _old = self.wakers.lock().insert(number, waker.clone());
+    }
+
+    pub(super) fn leave(&self, number: u64) {
+        let _old = self.wakers.lock().remove(&number);
+    }
+
+    fn wake(&self) {
+        let wakers = std::mem::take(&mut *self.wakers.lock());
+        wakers.into_values().for_each(Waker::wake);
+    }
+}
+
+/// A circuit that is shared.
+pub(super) type Shared = Arc<Watched>;

@@ -1,0 +1,259 @@
+//! The recorder of one attempt, before and after the head of its answer.
+
+use crate::attempts::Luggage;
+use crate::circuit::Admission;
+use crate::classify::{AtEnd, Evidence};
+use crate::clock::{self, Instant};
+use crate::outcome::Outcome;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What attempts are recorded in: a circuit, the health of an endpoint.
+pub(crate) trait Ledger: Send + Sync {
+    /// The head of a good answer has come, and its body goes on.
+    fn answered(&self, admission: Admission);
+
+    /// An attempt has ended well with its result; `started` is when it began, if that was noted.
+    fn succeeded(&self, admission: Admission, started: Option<Instant>);
+
+    /// An attempt has ended otherwise, or later than its head. One of both is told once for each.
+    fn settle(&self, admission: Admission, ending: &Ending);
+
+    /// After which time a call that its caller gave up counts as failed.
+    fn hang_after(&self) -> Option<Duration>;
+
+    /// After which silence a body that its reader left counts as failed.
+    fn body_hang_after(&self) -> Option<Duration>;
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) evidence: Evidence,
+    /// Its caller left before there was an answer.
+    pub(crate) dropped: bool,
+    /// When it began, if that was noted.
+    pub(crate) started: Option<Instant>,
+    /// When the head of its answer came, if it went on after that.
+    pub(crate) head: Option<Instant>,
+}
+
+/// Leads to a ledger, and keeps it.
+pub(crate) trait Target {
+    type Ledger: Ledger + 'static;
+
+    fn ledger(&self) -> &Self::Ledger;
+
+    /// The same, apart from this.
+    fn share(&self) -> Arc<dyn Ledger>;
+}
+
+/// Records one attempt up to its answer, also when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Recorder<T: Target, L: Luggage> {
+    /// Taken when the attempt is settled.
+    target: Option<T>,
+    admission: Admission,
+    started: Option<Instant>,
+    /// Knows the deadline of the request.
+    luggage: L,
+    /// The service is at work in this very moment, or has panicked.
+    inside: bool,
+}
+
+impl<T: Target, L: Luggage> Recorder<T, L> {
+    /// Made just before the service is called.
+    #[inline]
+    pub(crate) fn new(
+        target: T,
+        admission: Admission,
+        started: Option<Instant>,
+        luggage: L,
+    ) -> Self {
+        Self { target: Some(target), admission, started, luggage, inside: true }
+    }
+
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.target.is_none()
+    }
+
+    /// What the attempt is recorded in; none if it is settled.
+    #[inline]
+    pub(crate) fn target(&self) -> Option<&T> {
+        self.target.as_ref()
+    }
+
+    /// The service is about to work.
+    #[inline]
+    pub(crate) fn enter(&mut self) {
+        self.inside = true;
+    }
+
+    /// The service has returned.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.inside = false;
+    }
+
+    /// The service has returned without an answer: from now on it matters how long it takes.
+    #[inline]
+    pub(crate) fn wait(&mut self) {
+        self.inside = false;
+        if self.started.is_none() {
+            self.started = Some(clock::now());
+        }
+    }
+
+    /// The attempt has ended well.
+    #[inline]
+    pub(crate) fn succeed(&mut self) {
+        if let Some(target) = self.target.take() {
+            target.ledger().succeeded(self.admission, self.started);
+        }
+    }
+
+    /// The attempt has ended with a result that was judged like this.
+    #[cold]
+    pub(crate) fn settle(&mut self, outcome: Outcome, evidence: Evidence) {
+        self.end(outcome, evidence, false);
+    }
+
+    fn end(&mut self, outcome: Outcome, evidence: Evidence, dropped: bool) {
+        if let Some(target) = self.target.take() {
+            let started = self.started;
+            let ending = Ending { outcome, evidence, dropped, started, head: None };
+            target.ledger().settle(self.admission, &ending);
+        }
+    }
+
+    /// The head of a good answer has come: the attempt goes on in its body.
+    pub(crate) fn answered(&mut self, at_end: Option<AtEnd>) -> Option<AnswerRecorder> {
+        let target = self.target.take()?;
+        let head = clock::now();
+        target.ledger().answered(self.admission);
+        let (admission, started) = (self.admission, self.started);
+        let (ledger, silent_since) = (Some(target.share()), None);
+        Some(AnswerRecorder {
+            ledger,
+            admission,
+            started,
+            head,
+            at_end,
+            silent_since,
+            inside: false,
+        })
+    }
+
+    /// Its caller leaves, or the service has panicked.
+    #[cold]
+    fn abandon(&mut self) {
+        let hangs = || {
+            let (target, started) = (self.target.as_ref()?, self.started?);
+            let after = target.ledger().hang_after()?;
+            let now = clock::now();
+            let deadline = self.luggage.time().of_arrival(|| started);
+            let late = deadline.is_some_and(|deadline| deadline.remaining_at(now).is_zero());
+            (late || now.saturating_duration_since(started) >= after).then_some(())
+        };
+        let failed = self.inside || hangs().is_some();
+        let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
+        self.end(outcome, Evidence::default(), true);
+    }
+}
+
+impl<T: Target, L: Luggage> Drop for Recorder<T, L> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.target.is_some() {
+            self.abandon();
+        }
+    }
+}
+
+/// Records the rest of an attempt whose answer has come.
+#[doc(hidden)]
+pub struct AnswerRecorder {
+    /// Taken when the attempt is settled.
+    ledger: Option<Arc<dyn Ledger>>,
+    admission: Admission,
+    started: Option<Instant>,
+    head: Instant,
+    at_end: Option<AtEnd>,
+    /// Since when the reader waits for the body, where that matters.
+    silent_since: Option<Instant>,
+    /// The body is at work in this very moment, or has panicked.
+    inside: bool,
+}
+
+#[cfg(feature = "http")]
+impl AnswerRecorder {
+    /// The body is about to be asked for more.
+    pub(super) fn enter(&mut self) {
+        self.inside = true;
+    }
+
+    /// The body has nothing yet.
+    pub(super) fn wait(&mut self) {
+        self.inside = false;
+        let matters = self.ledger.as_ref().is_some_and(|ledger| ledger.body_hang_after().is_some());
+        if matters && self.silent_since.is_none() {
+            self.silent_since = Some(clock::now());
+        }
+    }
+
+    /// The body goes on.
+    pub(super) fn flow(&mut self) {
+        self.inside = false;
+        self.silent_since = None;
+    }
+
+    /// The body has ended well, with these trailers or none.
+    pub(super) fn finish(&mut self, trailers: Option<&http::HeaderMap>) {
+        match &self.at_end {
+            None => self.end(Outcome::Success, Evidence::default()),
+            Some(rule) => {
+                let (outcome, evidence) = rule.judge(trailers);
+                self.end(outcome, evidence);
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self) {
+        self.end(Outcome::Failure, Evidence::default());
+    }
+}
+
+impl AnswerRecorder {
+    fn end(&mut self, outcome: Outcome, evidence: Evidence) {
+        if let Some(ledger) = self.ledger.take() {
+            let (started, head) = (self.started, Some(self.head));
+            let ending = Ending { outcome, evidence, dropped: false, started, head };
+            ledger.settle(self.admission, &ending);
+        }
+    }
+
+    fn hangs(&self) -> Option<bool> {
+        let after = self.ledger.as_ref()?.body_hang_after()?;
+        Some(clock::now().saturating_duration_since(self.silent_since?) >= after)
+    }
+}
+
+impl Drop for AnswerRecorder {
+    fn drop(&mut self) {
+        if self.ledger.is_some() {
+            let failed = self.inside || self.hangs().unwrap_or(false);
+            let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
+            self.end(outcome, Evidence::default());
+        }
+    }
+}
+
+impl fmt::Debug for AnswerRecorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ended = self.ledger.is_none();
+        f.debug_struct("AnswerRecorder").field("ended", &ended).finish_non_exhaustive()
+    }
+}
