@@ -6,6 +6,7 @@
 
 use crate::stripe::{Apart, STRIPES};
 use crate::sync::{AtomicU64, Ordering::SeqCst};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// What a window holds.
@@ -30,40 +31,41 @@ fn is_newer(a: Era, b: Era) -> bool {
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
     /// Nanoseconds of a slice.
-    slice: u64,
+    slice: NonZeroU64,
+    /// The slices of the window, of those that there are.
     slices: u64,
-    /// So many numbers there are, so that the first follows the last also among the slices.
-    numbers: u64,
     /// The slices of each stripe, whose number is a power of two.
-    calls: Box<[Apart<Line>]>,
+    calls: Box<[Apart<Ring>]>,
     /// Calls that hit are rare, and not spread.
-    hits: Box<Line>,
+    hits: Box<Ring>,
     /// The number of the last slice with a hit, plus one.
     last_hit: AtomicU64,
 }
 
+/// There are more slices than a window has, so that finding one takes no division.
 pub(crate) const MOST_SLICES: u16 = 32;
+const SLICES: u64 = MOST_SLICES as u64;
 
-type Line = [AtomicU64; MOST_SLICES as usize];
+type Ring = [AtomicU64; SLICES as usize];
 
 /// A word of a slice: its number, and below it the count, which stops at its largest value.
 const COUNT: u32 = 28;
 const MOST: u64 = (1 << COUNT) - 1;
-const NUMBERS: u64 = 1 << (64 - COUNT);
+/// So many numbers there are; the first one follows the last.
+const NUMBERS: u64 = 1 << (u64::BITS - COUNT);
 
-/// A slice that is ahead by less rounds is one of the future, and otherwise one of long ago.
-const LATE: u64 = 64;
+/// A slice that is ahead by less is one of the future, and otherwise one of long ago.
+const LATE: u64 = 64 * SLICES;
 
 impl TimeWindow {
     /// `spread`: over stripes, since many threads will write to it.
     pub(crate) fn new(span: Duration, slices: u16, spread: bool) -> Self {
-        let slices = u64::from(slices.clamp(1, MOST_SLICES));
+        let slices = u64::from(slices).clamp(1, SLICES);
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let stripes = if spread { STRIPES } else { 1 };
         Self {
-            slice: span.div_ceil(slices).max(1),
+            slice: NonZeroU64::new(span.div_ceil(slices)).unwrap_or(NonZeroU64::MIN),
             slices,
-            numbers: NUMBERS - NUMBERS % slices,
             calls: (0..stripes).map(|_| Apart::default()).collect(),
             hits: Box::default(),
             last_hit: AtomicU64::default(),
@@ -73,16 +75,19 @@ impl TimeWindow {
     /// Counts a call, and tells whether there is a hit in the window.
     #[inline]
     pub(crate) fn record(&self, now: Duration, era: Era, stripe: usize, hit: bool) -> bool {
-        let number = self.number(now, era);
-        let line = &self.calls[stripe & (self.calls.len() - 1)].0;
-        self.add(line, number);
         if hit {
-            self.hit(number);
+            self.hit(self.number(now, era));
         }
-        match self.last_hit.load(SeqCst) {
-            0 => false,
-            last => self.is_near(number, last - 1),
-        }
+        let hits = self.add(now, era, stripe);
+        hits && self.is_near(now, era)
+    }
+
+    /// Counts a call, and tells whether there ever was a hit.
+    #[inline]
+    pub(crate) fn add(&self, now: Duration, era: Era, stripe: usize) -> bool {
+        let ring = &self.calls[stripe & (self.calls.len() - 1)].0;
+        add(ring, self.number(now, era));
+        self.last_hit.load(SeqCst) != 0
     }
 
     /// Counts a hit without its call, for rules that don't need the calls.
@@ -92,75 +97,75 @@ impl TimeWindow {
 
     pub(crate) fn totals(&self, now: Duration, era: Era) -> Totals {
         let number = self.number(now, era);
-        let hits = self.hits.iter().map(|slice| self.count(slice, number)).sum();
-        let calls = self.calls.iter().flat_map(|line| &line.0);
-        Totals { calls: calls.map(|slice| self.count(slice, number)).sum(), hits }
+        let calls = self.calls.iter().map(|ring| self.sum(&ring.0, number)).sum();
+        Totals { calls, hits: self.sum(&self.hits, number) }
     }
 
     pub(crate) fn hits(&self, now: Duration, era: Era) -> u64 {
-        let number = self.number(now, era);
-        self.hits.iter().map(|slice| self.count(slice, number)).sum()
+        self.sum(&self.hits, self.number(now, era))
     }
 
-    /// Every era begins a whole window after the one before.
+    /// Every era begins a whole window after the one before, or later.
     #[inline]
     fn number(&self, now: Duration, era: Era) -> u64 {
-        let number = (nanos(now) / self.slice).wrapping_add(u64::from(era) * self.slices);
-        if number < self.numbers { number } else { number % self.numbers }
-    }
-
-    /// How many slices `number` is ahead of `other`.
-    #[inline]
-    fn ahead(&self, number: u64, other: u64) -> u64 {
-        if number >= other { number - other } else { number + self.numbers - other }
-    }
-
-    #[inline]
-    fn add(&self, line: &Line, number: u64) {
-        let slice = &line[(number % self.slices) as usize % line.len()];
-        let word = slice.load(SeqCst);
-        if word >> COUNT != number || word & MOST == MOST {
-            return self.begin(slice, number);
-        }
-        if slice.compare_exchange(word, word + 1, SeqCst, SeqCst).is_err() {
-            self.begin(slice, number);
-        }
-    }
-
-    /// Counts where the slice is that of an earlier round, or another thread writes to it.
-    #[cold]
-    fn begin(&self, slice: &AtomicU64, number: u64) {
-        // an error is a word that stays as it is
-        let _ = slice.fetch_update(SeqCst, SeqCst, |word| {
-            let (of, count) = (word >> COUNT, word & MOST);
-            if of == number {
-                return (count < MOST).then_some(word + 1);
-            }
-            // a call that comes a whole window late is not counted
-            let late = count > 0 && self.ahead(of, number) < LATE * self.slices;
-            (!late).then_some(number << COUNT | 1)
-        });
+        (nanos(now) / self.slice).wrapping_add(u64::from(era) * SLICES) % NUMBERS
     }
 
     #[cold]
     fn hit(&self, number: u64) {
-        self.add(&self.hits, number);
+        add(&self.hits, number);
+        // an error is a word that stays as it is
         let _ = self.last_hit.fetch_update(SeqCst, SeqCst, |last| {
-            let newer = last == 0 || self.ahead(last - 1, number) >= LATE * self.slices;
+            let newer = last == 0 || ahead(last - 1, number) >= LATE;
             newer.then_some(number + 1)
         });
     }
 
-    /// Whether a slice is in the window of another one, or just ahead of it.
-    #[cold]
-    fn is_near(&self, number: u64, other: u64) -> bool {
-        self.ahead(number, other) < self.slices || self.ahead(other, number) <= 1
+    /// Whether the last hit is in the window, or just ahead of it.
+    fn is_near(&self, now: Duration, era: Era) -> bool {
+        let (number, last) = (self.number(now, era), self.last_hit.load(SeqCst).wrapping_sub(1));
+        ahead(number, last) < self.slices || ahead(last, number) <= 1
     }
 
-    fn count(&self, slice: &AtomicU64, number: u64) -> u64 {
-        let word = slice.load(SeqCst);
-        if self.ahead(number, word >> COUNT) < self.slices { word & MOST } else { 0 }
+    fn sum(&self, ring: &Ring, number: u64) -> u64 {
+        let numbers = (0..self.slices).map(|back| number.wrapping_sub(back) % NUMBERS);
+        let counts = numbers.map(|number| {
+            let word = ring[(number % SLICES) as usize].load(SeqCst);
+            if word >> COUNT == number { word & MOST } else { 0 }
+        });
+        counts.sum()
     }
+}
+
+/// How many slices `number` is ahead of `other`.
+fn ahead(number: u64, other: u64) -> u64 {
+    number.wrapping_sub(other) % NUMBERS
+}
+
+#[inline]
+fn add(ring: &Ring, number: u64) {
+    let slice = &ring[(number % SLICES) as usize];
+    let word = slice.load(SeqCst);
+    // a count that is full would run over into the number
+    let counts_on = (word + 1) >> COUNT == number;
+    if !counts_on || slice.compare_exchange(word, word + 1, SeqCst, SeqCst).is_err() {
+        begin(slice, number);
+    }
+}
+
+/// Counts where the slice is that of an earlier round, or where another thread writes to it.
+#[cold]
+fn begin(slice: &AtomicU64, number: u64) {
+    // an error is a word that stays as it is
+    let _ = slice.fetch_update(SeqCst, SeqCst, |word| {
+        let (of, count) = (word >> COUNT, word & MOST);
+        if of == number {
+            return (count < MOST).then_some(word + 1);
+        }
+        // a call that comes a whole window late is not counted
+        let late = count > 0 && ahead(of, number) < LATE;
+        (!late).then_some(number << COUNT | 1)
+    });
 }
 
 /// Nanoseconds, which begin anew after 584 years.

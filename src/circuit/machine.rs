@@ -302,8 +302,8 @@ impl Machine {
 
     fn turn(&mut self, phase: Phase) {
         self.phase = phase;
-        // zero stands for "never" in the windows
-        self.generation = self.generation.wrapping_add(1).max(1);
+        // zero stands for "never" in the windows, and the last one for no period
+        self.generation = if self.generation < Era::MAX - 1 { self.generation + 1 } else { 1 };
         self.share_left = 1.0;
         if !self.flows() {
             self.period = self.generation;

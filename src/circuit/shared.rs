@@ -20,6 +20,8 @@ pub(crate) struct Circuit {
     words: Apart<Words>,
     lines: Box<[Apart<Line>]>,
     tallies: Box<[Tally]>,
+    /// A success is soon counted by all rules.
+    plain: bool,
     /// Whether it matters for a rule how long a call takes.
     needs_time: bool,
     settings: Settings,
@@ -27,12 +29,12 @@ pub(crate) struct Circuit {
     machine: Mutex<Machine>,
 }
 
-/// What every call reads: the period and the generation, or zero. Written under the lock only.
+/// What every call reads. Written under the lock only.
 #[derive(Debug, Default)]
 struct Words {
-    /// While every call is let through.
+    /// The period and generation while every call is let through, and else [`When::NEVER`].
     free: AtomicU64,
-    /// While calls that are no probes count.
+    /// The same while calls that are no probes count, and else [`When::NO_PERIOD`].
     flows: AtomicU64,
 }
 
@@ -124,11 +126,13 @@ impl Circuit {
     ) -> Self {
         let lines = if spread { STRIPES } else { 1 };
         let machine = Machine::new(seed, first, Duration::ZERO);
+        let tallies: Box<[_]> = rules.iter().map(|rule| Tally::new(*rule, spread)).collect();
         let circuit = Self {
             words: Apart::default(),
             lines: (0..lines).map(|_| Apart::default()).collect(),
             needs_time: rules.iter().any(TripRule::needs_time),
-            tallies: rules.iter().map(|rule| Tally::new(*rule, spread)).collect(),
+            plain: tallies.iter().all(Tally::is_plain),
+            tallies,
             settings,
             counts: Counts::default(),
             machine: Mutex::new(machine),
@@ -198,24 +202,41 @@ impl Circuit {
         self.change(now, |machine, settings| machine.answered(settings, admission, now)).1
     }
 
-    /// A call has ended well; `took` is how long it took up to the head of its answer and in all, if that
-    /// is known. Tells whether the circuit should [look](Self::look).
+    /// A call has ended well. Tells whether the circuit should [look](Self::look).
     #[inline]
-    pub(crate) fn succeeded(
+    pub(crate) fn succeeded(&self, admission: Admission, now: Duration) -> bool {
+        let stripe = stripe();
+        self.line(stripe).successes.fetch_add(1, Relaxed);
+        let current = When(self.words.0.flows.load(SeqCst));
+        if !admission.when.is_in_period_of(current) {
+            // a probe has a period of its own
+            return false;
+        }
+        if !self.plain {
+            return self.count(admission, &Ended::new(false, None), stripe, now);
+        }
+        let era = admission.when.period();
+        self.tallies.iter().fold(false, |look, tally| tally.success(now, era, stripe) | look)
+    }
+
+    /// The same where it is known how long the call took, up to the head of its answer and in all.
+    pub(crate) fn succeeded_after(
         &self,
         admission: Admission,
-        took: Option<(Duration, Duration)>,
+        took: (Duration, Duration),
         now: Duration,
     ) -> bool {
-        let stripe = stripe();
-        let line = &self.lines[stripe & (self.lines.len() - 1)].0;
-        line.successes.fetch_add(1, Relaxed);
-        let (mut head, mut total) = (Duration::ZERO, Duration::ZERO);
-        if let Some(took) = took {
-            (head, total) = took;
-            line.sample(head);
+        self.line(stripe()).sample(took.0);
+        if !self.needs_time {
+            return self.succeeded(admission, now);
         }
-        self.count(admission, &Ended { failed: false, head, total }, stripe, now)
+        self.line(stripe()).successes.fetch_add(1, Relaxed);
+        self.count(admission, &Ended::new(false, Some(took)), stripe(), now)
+    }
+
+    #[inline]
+    fn line(&self, stripe: usize) -> &Line {
+        &self.lines[stripe & (self.lines.len() - 1)].0
     }
 
     /// A call has failed. Tells whether the circuit should [look](Self::look).
@@ -226,8 +247,7 @@ impl Circuit {
         now: Duration,
     ) -> bool {
         self.counts.failures.fetch_add(1, Relaxed);
-        let (head, total) = took.unwrap_or_default();
-        self.count(admission, &Ended { failed: true, head, total }, stripe(), now)
+        self.count(admission, &Ended::new(true, took), stripe(), now)
     }
 
     /// A call has ended that says nothing.
@@ -235,11 +255,9 @@ impl Circuit {
         self.counts.neutral.fetch_add(1, Relaxed);
     }
 
-    #[inline]
     fn count(&self, admission: Admission, ended: &Ended, stripe: usize, now: Duration) -> bool {
         let current = When(self.words.0.flows.load(SeqCst));
-        // a probe has a period of its own
-        if admission.when.period() != current.period() || current == When::NEVER {
+        if !admission.when.is_in_period_of(current) {
             return false;
         }
         if self.needs_time && self.is_slow(ended) {
@@ -280,8 +298,7 @@ impl Circuit {
         hint: Option<Duration>,
         now: Duration,
     ) -> Option<Change> {
-        let (head, total) = took.unwrap_or_default();
-        let slow = self.is_slow(&Ended { failed: false, head, total });
+        let slow = self.is_slow(&Ended::new(false, took));
         self.counts.slow.fetch_add(slow.into(), Relaxed);
         let verdict = if slow && verdict == Verdict::Good { Verdict::Bad } else { verdict };
         self.change(now, |machine, settings| {
@@ -365,9 +382,9 @@ impl Circuit {
     }
 
     fn publish(&self, machine: &Machine) {
-        let word = |holds| if holds { machine.when() } else { When::NEVER };
-        self.words.0.flows.store(word(machine.flows()).0, SeqCst);
-        self.words.0.free.store(word(machine.is_free()).0, SeqCst);
+        let (flows, free) = (machine.flows(), machine.is_free());
+        self.words.0.flows.store(if flows { machine.when() } else { When::NO_PERIOD }.0, SeqCst);
+        self.words.0.free.store(if free { machine.when() } else { When::NEVER }.0, SeqCst);
     }
 }
 

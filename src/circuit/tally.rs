@@ -72,8 +72,24 @@ impl Tally {
         }
     }
 
-    /// Counts a call, and tells whether the rule may be reached after that.
+    /// Whether a success that took no time is all that [`success`](Self::success) says of it.
+    pub(super) fn is_plain(&self) -> bool {
+        let counted = matches!(self.counted, Counted::ByTime(_));
+        counted && self.rule.action == Action::Open && !self.rule.needs_time()
+    }
+
+    /// Counts a success for a rule that is [plain](Self::is_plain), and tells whether the rule may be
+    /// reached after that. A count of failures takes no notice of it.
     #[inline]
+    pub(super) fn success(&self, now: Duration, era: Era, stripe: usize) -> bool {
+        match (&self.counted, self.rule.limit) {
+            (_, Limit::Count(_)) => false,
+            (Counted::ByTime(window), _) => window.add(now, era, stripe),
+            _ => true,
+        }
+    }
+
+    /// Counts a call, and tells whether the rule may be reached after that.
     pub(super) fn record(&self, now: Duration, era: Era, stripe: usize, call: &Ended) -> bool {
         let hit = call.hits(&self.rule);
         match &self.counted {
@@ -152,6 +168,12 @@ fn share(totals: Totals) -> f64 {
 }
 
 impl Ended {
+    #[inline]
+    pub(super) fn new(failed: bool, took: Option<(Duration, Duration)>) -> Self {
+        let (head, total) = took.unwrap_or_default();
+        Self { failed, head, total }
+    }
+
     #[inline]
     fn hits(&self, rule: &TripRule) -> bool {
         match rule.counts {

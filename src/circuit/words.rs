@@ -109,10 +109,18 @@ impl Admission {
 pub(super) struct When(pub(super) u64);
 
 impl When {
+    /// Before the first period.
     pub(super) const NEVER: Self = Self(0);
+    /// In a period that no call was admitted in.
+    pub(super) const NO_PERIOD: Self = Self(u64::MAX);
 
     pub(super) fn new(period: Era, generation: Era) -> Self {
         Self(u64::from(period) << 32 | u64::from(generation))
+    }
+
+    #[inline]
+    pub(super) fn is_in_period_of(self, other: Self) -> bool {
+        (self.0 ^ other.0) >> 32 == 0
     }
 
     #[inline]

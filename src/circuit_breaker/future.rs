@@ -1,6 +1,5 @@
 //! One call through a circuit.
 
-use super::error::CircuitOpen;
 use super::scope::{Find, Scope, Through};
 use crate::attempts::Luggage;
 use crate::classify::Classify;
@@ -12,6 +11,7 @@ use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pin_project! {
@@ -33,10 +33,9 @@ pin_project! {
     enum State<F, R> {
         // on its way
         Called { #[pin] future: F, recorder: R },
-        // refused by the circuit, with the error until it is told
-        Refused { error: Option<Box<CircuitOpen>> },
-        // the service was not ready, with the error until it is told
-        Unready { error: Option<Box<BoxError>> },
+        // refused by the circuit, or not ready, with the error until it is told. It stands in an `Arc`
+        // since little code is needed to drop one, and every call has to
+        Failed { error: Option<Arc<BoxError>> },
     }
 }
 
@@ -54,13 +53,8 @@ where
     }
 
     #[cold]
-    pub(super) fn refused(error: CircuitOpen) -> Self {
-        Self { state: State::Refused { error: Some(Box::new(error)) } }
-    }
-
-    #[cold]
-    pub(super) fn unready(error: Box<BoxError>) -> Self {
-        Self { state: State::Unready { error: Some(error) } }
+    pub(super) fn failed(error: Arc<BoxError>) -> Self {
+        Self { state: State::Failed { error: Some(error) } }
     }
 }
 
@@ -90,12 +84,8 @@ where
                 };
                 Poll::Ready(conclude::<_, _, _, P, _, _, _>(recorder, result))
             }
-            StateProjected::Refused { error } => match error.take() {
+            StateProjected::Failed { error } => match error.take().and_then(Arc::into_inner) {
                 Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
-            },
-            StateProjected::Unready { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(*error)),
                 None => Poll::Pending,
             },
         }
@@ -165,8 +155,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Called { .. } => "called",
-            State::Refused { .. } => "refused",
-            State::Unready { .. } => "unready",
+            State::Failed { .. } => "failed",
         };
         f.debug_struct("CircuitBreakerFuture").field("state", &state).finish_non_exhaustive()
     }

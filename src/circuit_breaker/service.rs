@@ -10,6 +10,7 @@ use crate::record::{End, Recorder};
 use crate::replay::Carry;
 use crate::stripe::Spread;
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
@@ -25,7 +26,7 @@ pub struct CircuitBreaker<S, C, P, K = One> {
     /// The circuit refused when this was polled ready, and so the service was not asked.
     unasked: bool,
     /// The error of `poll_ready`, to be judged by the next call.
-    unready: Option<Box<BoxError>>,
+    unready: Option<Arc<BoxError>>,
     gate: Option<Gate>,
 }
 
@@ -41,7 +42,7 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
     {
         if self.unready.is_none() {
             if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                self.unready = Some(Box::new(error.into()));
+                self.unready = Some(Arc::new(error.into()));
             }
         }
         Poll::Ready(())
@@ -87,13 +88,13 @@ where
         let through = Through::new(self.core.hold(), self.core.scope.own(&request));
         let circuit = through.circuit();
         if self.unasked {
-            return CircuitBreakerFuture::refused(circuit.refusal());
+            return CircuitBreakerFuture::failed(circuit.refusal());
         }
         let admission = match circuit.circuit.free() {
             Some(admission) => admission,
             None => match circuit.admit() {
                 Ok(admission) => admission,
-                Err(error) => return CircuitBreakerFuture::refused(error),
+                Err(error) => return CircuitBreakerFuture::failed(error),
             },
         };
         let started = circuit.start();
@@ -102,7 +103,7 @@ where
         if let Some(error) = self.unready.take() {
             let (classify, result) = (&self.core.policy.classify, Err(&*error));
             recorder.settle(classify.classify(result), classify.evidence(result));
-            return CircuitBreakerFuture::unready(error);
+            return CircuitBreakerFuture::failed(error);
         }
         let future = self.inner.call(request);
         recorder.leave();

@@ -4,6 +4,7 @@ use super::error::CircuitOpen;
 use super::policy::Terms;
 use crate::circuit::{Admission, Change, Circuit, CircuitState, Mode, Refused, Verdict};
 use crate::clock::{self, Instant};
+use crate::error::BoxError;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use crate::record::{Ending, Ledger};
@@ -72,7 +73,7 @@ impl Watched {
 
     /// A call asks a circuit that is not just closed to be let through.
     #[cold]
-    pub(super) fn admit(&self) -> Result<Admission, CircuitOpen> {
+    pub(super) fn admit(&self) -> Result<Admission, Arc<BoxError>> {
         let (asked, change) = self.circuit.admit(self.now());
         self.tell(change);
         asked.map_err(|refused| self.error(refused))
@@ -84,12 +85,12 @@ impl Watched {
     }
 
     /// The error of a call that would have been refused when it was polled ready.
-    pub(super) fn refusal(&self) -> CircuitOpen {
+    pub(super) fn refusal(&self) -> Arc<BoxError> {
         self.error(self.circuit.refuse(self.now()))
     }
 
-    fn error(&self, refused: Refused) -> CircuitOpen {
-        CircuitOpen::new(self.terms.name.clone(), refused)
+    fn error(&self, refused: Refused) -> Arc<BoxError> {
+        Arc::new(CircuitOpen::new(self.terms.name.clone(), refused).into())
     }
 
     pub(super) fn reset(&self, mode: Mode) {
@@ -143,6 +144,15 @@ impl Watched {
         self.waiting.wake();
     }
 
+    /// A call that had to wait, or whose time is asked for, has ended well with its result.
+    fn succeeded_after(&self, admission: Admission, started: Instant, now: Instant) {
+        let (took, at) = (now.saturating_duration_since(started), self.at(now));
+        let took = (took, took);
+        if self.circuit.succeeded_after(admission, took, at) | admission.is_probe() {
+            self.go_on(admission, Verdict::Good, Some(took), None, at);
+        }
+    }
+
     /// What a call brings about beyond being counted.
     #[cold]
     fn go_on(
@@ -192,11 +202,12 @@ impl Ledger for Watched {
     #[inline]
     fn succeeded(&self, admission: Admission, started: Option<Instant>) {
         let now = clock::now();
-        let took = started.map(|started| now.saturating_duration_since(started));
-        let took = took.map(|took| (took, took));
+        if let Some(started) = started {
+            return self.succeeded_after(admission, started, now);
+        }
         let at = self.at(now);
-        if self.circuit.succeeded(admission, took, at) | admission.is_probe() {
-            self.go_on(admission, Verdict::Good, took, None, at);
+        if self.circuit.succeeded(admission, at) | admission.is_probe() {
+            self.go_on(admission, Verdict::Good, None, None, at);
         }
     }
 
@@ -207,7 +218,10 @@ impl Ledger for Watched {
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
         let (verdict, at) = (self.verdict(ending), self.at(now));
         let look = match verdict {
-            Verdict::Good => self.circuit.succeeded(admission, took, at),
+            Verdict::Good => match took {
+                Some(took) => self.circuit.succeeded_after(admission, took, at),
+                None => self.circuit.succeeded(admission, at),
+            },
             Verdict::Bad => self.circuit.failed(admission, took, at),
             Verdict::Neutral | Verdict::Dropped => {
                 self.circuit.said_nothing();

@@ -50,6 +50,15 @@ pub(crate) trait Target {
     fn share(&self) -> Arc<dyn Ledger>;
 }
 
+/// Whether the service is at work in this very moment; it is so for ever if it has panicked.
+// of the size of a word's half, so that the recorder is moved in few pieces
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u32)]
+enum Place {
+    Inside,
+    Outside,
+}
+
 /// Records one attempt up to its answer, also when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Recorder<T: Target, L: Luggage> {
@@ -59,8 +68,7 @@ pub(crate) struct Recorder<T: Target, L: Luggage> {
     started: Option<Instant>,
     /// Knows the deadline of the request.
     luggage: L,
-    /// The service is at work in this very moment, or has panicked.
-    inside: bool,
+    place: Place,
 }
 
 impl<T: Target, L: Luggage> Recorder<T, L> {
@@ -72,7 +80,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
         started: Option<Instant>,
         luggage: L,
     ) -> Self {
-        Self { target: Some(target), admission, started, luggage, inside: true }
+        Self { target: Some(target), admission, started, luggage, place: Place::Inside }
     }
 
     #[inline]
@@ -89,19 +97,19 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     /// The service is about to work.
     #[inline]
     pub(crate) fn enter(&mut self) {
-        self.inside = true;
+        self.place = Place::Inside;
     }
 
     /// The service has returned.
     #[inline]
     pub(crate) fn leave(&mut self) {
-        self.inside = false;
+        self.place = Place::Outside;
     }
 
     /// The service has returned without an answer: from now on it matters how long it takes.
     #[inline]
     pub(crate) fn wait(&mut self) {
-        self.inside = false;
+        self.place = Place::Outside;
         if self.started.is_none() {
             self.started = Some(clock::now());
         }
@@ -158,7 +166,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
             let late = deadline.is_some_and(|deadline| deadline.remaining_at(now).is_zero());
             (late || now.saturating_duration_since(started) >= after).then_some(())
         };
-        let failed = self.inside || hangs().is_some();
+        let failed = self.place == Place::Inside || hangs().is_some();
         let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
         self.end(outcome, Evidence::default(), true);
     }
