@@ -72,21 +72,25 @@ impl TimeWindow {
         }
     }
 
+    /// The length of a slice.
+    pub(crate) fn slice(&self) -> Duration {
+        Duration::from_nanos(self.slice.get())
+    }
+
     /// Counts a call, and tells whether there is a hit in the window.
     #[inline]
     pub(crate) fn record(&self, now: Duration, era: Era, stripe: usize, hit: bool) -> bool {
         if hit {
             self.hit(self.number(now, era));
         }
-        let hits = self.add(now, era, stripe);
+        let hits = self.add(self.elapsed(now), era, stripe);
         hits && self.is_near(now, era)
     }
 
-    /// Counts a call, and tells whether there ever was a hit.
+    /// Counts a call after so many slices, and tells whether there ever was a hit.
     #[inline]
-    pub(crate) fn add(&self, now: Duration, era: Era, stripe: usize) -> bool {
-        let ring = &self.calls[stripe & (self.calls.len() - 1)].0;
-        add(ring, self.number(now, era));
+    pub(crate) fn add(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
+        add(&self.calls[stripe & (self.calls.len() - 1)].0, number(elapsed, era));
         self.last_hit.load(SeqCst) != 0
     }
 
@@ -105,10 +109,13 @@ impl TimeWindow {
         self.sum(&self.hits, self.number(now, era))
     }
 
-    /// Every era begins a whole window after the one before, or later.
-    #[inline]
+    /// The whole slices up to this time.
+    pub(crate) fn elapsed(&self, now: Duration) -> u64 {
+        nanos(now) / self.slice
+    }
+
     fn number(&self, now: Duration, era: Era) -> u64 {
-        (nanos(now) / self.slice).wrapping_add(u64::from(era) * SLICES) % NUMBERS
+        number(self.elapsed(now), era)
     }
 
     #[cold]
@@ -135,6 +142,12 @@ impl TimeWindow {
         });
         counts.sum()
     }
+}
+
+/// Every era begins a whole window after the one before, or later.
+#[inline]
+fn number(elapsed: u64, era: Era) -> u64 {
+    elapsed.wrapping_add(u64::from(era) * SLICES) % NUMBERS
 }
 
 /// How many slices `number` is ahead of `other`.

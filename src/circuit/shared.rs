@@ -20,8 +20,6 @@ pub(crate) struct Circuit {
     words: Apart<Words>,
     lines: Box<[Apart<Line>]>,
     tallies: Box<[Tally]>,
-    /// A success is soon counted by all rules.
-    plain: bool,
     /// Whether it matters for a rule how long a call takes.
     needs_time: bool,
     settings: Settings,
@@ -131,7 +129,6 @@ impl Circuit {
             words: Apart::default(),
             lines: (0..lines).map(|_| Apart::default()).collect(),
             needs_time: rules.iter().any(TripRule::needs_time),
-            plain: tallies.iter().all(Tally::is_plain),
             tallies,
             settings,
             counts: Counts::default(),
@@ -144,6 +141,14 @@ impl Circuit {
     /// Whether it matters for a rule how long a call takes.
     pub(crate) fn needs_time(&self) -> bool {
         self.needs_time
+    }
+
+    /// The length of the steps by which successes can be counted, if all rules do so in the same steps,
+    /// and ask for nothing else.
+    pub(crate) fn step(&self) -> Option<Duration> {
+        let step = self.tallies.first()?.slice()?;
+        let same = |tally: &Tally| tally.is_plain() && tally.slice() == Some(step);
+        self.tallies.iter().all(same).then_some(step)
     }
 
     /// The right of a call while the circuit is closed, for which nothing is asked.
@@ -174,13 +179,7 @@ impl Circuit {
 
     /// When a call that is refused has a chance without anything having happened meanwhile; `None`
     /// where calls are let through. `Duration::MAX` stands for "not by itself".
-    #[inline]
-    pub(crate) fn refuses_until(&self, now: impl FnOnce() -> Duration) -> Option<Duration> {
-        if self.words.0.free.load(SeqCst) != 0 { None } else { self.refuses_while_not_free(now()) }
-    }
-
-    #[cold]
-    fn refuses_while_not_free(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn refuses_until(&self, now: Duration) -> Option<Duration> {
         let machine = self.machine.lock();
         machine.refuses(&self.settings, now).then(|| machine.next_chance().unwrap_or(Duration::MAX))
     }
@@ -188,7 +187,7 @@ impl Circuit {
     /// A call is refused that would have been when it was polled ready.
     pub(crate) fn refuse(&self, now: Duration) -> Refused {
         self.counts.refused.fetch_add(1, Relaxed);
-        let retry_after = match self.refuses_until(|| now) {
+        let retry_after = match self.refuses_until(now) {
             // it would not be any more
             None => Some(Duration::ZERO),
             Some(Duration::MAX) => None,
@@ -202,9 +201,10 @@ impl Circuit {
         self.change(now, |machine, settings| machine.answered(settings, admission, now)).1
     }
 
-    /// A call has ended well. Tells whether the circuit should [look](Self::look).
+    /// Counts a success by its step, where [`step`](Self::step) tells one. Tells whether the circuit
+    /// should [look](Self::look).
     #[inline]
-    pub(crate) fn succeeded(&self, admission: Admission, now: Duration) -> bool {
+    pub(crate) fn succeeded_in(&self, admission: Admission, step: u64) -> bool {
         let stripe = stripe();
         self.line(stripe).successes.fetch_add(1, Relaxed);
         let current = When(self.words.0.flows.load(SeqCst));
@@ -212,26 +212,30 @@ impl Circuit {
             // a probe has a period of its own
             return false;
         }
-        if !self.plain {
-            return self.count(admission, &Ended::new(false, None), stripe, now);
-        }
         let era = admission.when.period();
-        self.tallies.iter().fold(false, |look, tally| tally.success(now, era, stripe) | look)
+        self.tallies.iter().fold(false, |look, tally| tally.success(step, era, stripe) | look)
     }
 
-    /// The same where it is known how long the call took, up to the head of its answer and in all.
-    pub(crate) fn succeeded_after(
+    /// A call has ended well; `took` is how long it took up to the head of its answer and in all, if that
+    /// is known. Tells whether the circuit should [look](Self::look).
+    pub(crate) fn succeeded(
         &self,
         admission: Admission,
-        took: (Duration, Duration),
+        took: Option<(Duration, Duration)>,
         now: Duration,
     ) -> bool {
-        self.line(stripe()).sample(took.0);
-        if !self.needs_time {
-            return self.succeeded(admission, now);
+        let stripe = stripe();
+        self.line(stripe).successes.fetch_add(1, Relaxed);
+        if let Some((head, _)) = took {
+            self.line(stripe).sample(head);
         }
-        self.line(stripe()).successes.fetch_add(1, Relaxed);
-        self.count(admission, &Ended::new(false, Some(took)), stripe(), now)
+        self.count(admission, &Ended::new(false, took), stripe, now)
+    }
+
+    /// A good answer took so long.
+    #[inline]
+    pub(crate) fn sample(&self, took: Duration) {
+        self.line(stripe()).sample(took);
     }
 
     #[inline]

@@ -72,20 +72,28 @@ impl Tally {
         }
     }
 
-    /// Whether a success that took no time is all that [`success`](Self::success) says of it.
-    pub(super) fn is_plain(&self) -> bool {
-        let counted = matches!(self.counted, Counted::ByTime(_));
-        counted && self.rule.action == Action::Open && !self.rule.needs_time()
+    /// The length of a slice, if it counts by time.
+    pub(super) fn slice(&self) -> Option<Duration> {
+        match &self.counted {
+            Counted::ByTime(window) => Some(window.slice()),
+            Counted::ByNumber(_) | Counted::InARow(_) => None,
+        }
     }
 
-    /// Counts a success for a rule that is [plain](Self::is_plain), and tells whether the rule may be
-    /// reached after that. A count of failures takes no notice of it.
+    /// Whether [`success`](Self::success) counts all successes for it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.slice().is_some() && self.rule.action == Action::Open && !self.rule.needs_time()
+    }
+
+    /// Counts a success after so many slices, for a [plain](Self::is_plain) rule, and tells whether that
+    /// may be reached. A count of failures takes no notice.
     #[inline]
-    pub(super) fn success(&self, now: Duration, era: Era, stripe: usize) -> bool {
-        match (&self.counted, self.rule.limit) {
-            (_, Limit::Count(_)) => false,
-            (Counted::ByTime(window), _) => window.add(now, era, stripe),
-            _ => true,
+    pub(super) fn success(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
+        match &self.counted {
+            Counted::ByTime(window) if !matches!(self.rule.limit, Limit::Count(_)) => {
+                window.add(elapsed, era, stripe)
+            }
+            _ => false,
         }
     }
 

@@ -107,7 +107,6 @@ where
     O: Find<K>,
     L: Luggage,
 {
-    let result = result.map_err(Into::into);
     let classify = recorder.target().map(|through| &through.policy().classify);
     match (result, classify) {
         (Ok(answer), Some(classify)) if classify.classify(Ok(&answer)) == Outcome::Success => {
@@ -122,7 +121,7 @@ where
                 Ok(P::ended(answer))
             }
         }
-        (result, _) => settle::<_, _, P, _, _, _>(recorder, result),
+        (result, _) => settle::<_, _, P, _, _, _>(recorder, result.map_err(Into::into)),
     }
 }
 

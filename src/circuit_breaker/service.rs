@@ -1,15 +1,18 @@
 //! The service behind a circuit.
 
 use super::future::CircuitBreakerFuture;
-use super::gate::{self, Gate};
+use super::gate::Gate;
 use super::handle::CircuitHandle;
 use super::scope::{Core, One, Scope, Through};
+use super::state::Shared;
+use crate::circuit::Admission;
 use crate::classify::Classify;
 use crate::error::BoxError;
-use crate::record::{End, Recorder};
+use crate::record::{End, Ending, Ledger, Recorder};
 use crate::replay::Carry;
 use crate::stripe::Spread;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
@@ -23,29 +26,25 @@ use tower_service::Service;
 pub struct CircuitBreaker<S, C, P, K = One> {
     inner: S,
     core: Spread<Core<C, P, K>>,
-    /// The circuit refused when this was polled ready, and so the service was not asked.
-    unasked: bool,
-    /// The error of `poll_ready`, to be judged by the next call.
-    unready: Option<Arc<BoxError>>,
-    gate: Option<Gate>,
+    readiness: Readiness,
+}
+
+/// What happened when the service was polled ready.
+#[derive(Debug)]
+enum Readiness {
+    /// It is ready, or was not polled yet.
+    Plain,
+    /// It was not asked, since the circuit refused.
+    Unasked,
+    /// The circuit refuses, and is waited for.
+    Gated(Gate),
+    /// Its error is to be judged by the next call.
+    Failed(Arc<BoxError>),
 }
 
 impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
     pub(super) fn new(inner: S, core: Spread<Core<C, P, K>>) -> Self {
-        Self { inner, core, unasked: false, unready: None, gate: None }
-    }
-
-    fn poll_inner<Req>(&mut self, cx: &mut Context<'_>) -> Poll<()>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError>,
-    {
-        if self.unready.is_none() {
-            if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                self.unready = Some(Arc::new(error.into()));
-            }
-        }
-        Poll::Ready(())
+        Self { inner, core, readiness: Readiness::Plain }
     }
 }
 
@@ -71,28 +70,25 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if let Some(circuit) = self.core.scope.only() {
-            if self.core.policy.gated {
-                ready!(gate::poll_open(&mut self.gate, circuit, cx));
-            } else if circuit.refuses() {
-                self.unasked = true;
+        let is_free = self.core.scope.only().is_none_or(|circuit| circuit.is_free());
+        if !is_free || !matches!(self.readiness, Readiness::Plain) {
+            if !ready!(self.poll_circuit(cx)) {
                 return Poll::Ready(Ok(()));
             }
         }
-        self.unasked = false;
-        self.poll_inner(cx).map(Ok)
+        if let Err(error) = ready!(self.inner.poll_ready(cx)) {
+            self.readiness = Readiness::Failed(Arc::new(error.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let through = Through::new(self.core.hold(), self.core.scope.own(&request));
         let circuit = through.circuit();
-        if self.unasked {
-            return CircuitBreakerFuture::failed(circuit.refusal());
-        }
         let admission = match circuit.circuit.free() {
-            Some(admission) => admission,
-            None => match circuit.admit() {
+            Some(admission) if matches!(self.readiness, Readiness::Plain) => admission,
+            _ => match self.ask(circuit) {
                 Ok(admission) => admission,
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
@@ -100,14 +96,60 @@ where
         let started = circuit.start();
         let luggage = self.core.policy.kind.look(&mut request);
         let mut recorder = Recorder::new(through, admission, started, luggage);
-        if let Some(error) = self.unready.take() {
-            let (classify, result) = (&self.core.policy.classify, Err(&*error));
-            recorder.settle(classify.classify(result), classify.evidence(result));
-            return CircuitBreakerFuture::failed(error);
-        }
         let future = self.inner.call(request);
         recorder.leave();
         CircuitBreakerFuture::called(future, recorder)
+    }
+}
+
+impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
+    /// Asks the circuit before the service is polled ready; tells whether that is to be polled.
+    #[cold]
+    fn poll_circuit<Req>(&mut self, cx: &mut Context<'_>) -> Poll<bool>
+    where
+        K: Scope<Req>,
+    {
+        if let Readiness::Failed(_) = self.readiness {
+            return Poll::Ready(false);
+        }
+        let Some(circuit) = self.core.scope.only() else { return Poll::Ready(true) };
+        if self.core.policy.gated {
+            let mut gate = match mem::replace(&mut self.readiness, Readiness::Plain) {
+                Readiness::Gated(gate) => gate,
+                _ => Gate::new(circuit),
+            };
+            if gate.poll(cx).is_pending() {
+                self.readiness = Readiness::Gated(gate);
+                return Poll::Pending;
+            }
+            return Poll::Ready(true);
+        }
+        let refuses = circuit.refuses();
+        self.readiness = if refuses { Readiness::Unasked } else { Readiness::Plain };
+        Poll::Ready(!refuses)
+    }
+
+    /// Asks the circuit for a call, or tells the error with which it ends.
+    #[cold]
+    fn ask<Req>(&mut self, circuit: &Shared) -> Result<Admission, Arc<BoxError>>
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, BoxError>,
+    {
+        match mem::replace(&mut self.readiness, Readiness::Plain) {
+            Readiness::Plain | Readiness::Gated(_) => circuit.admit(),
+            Readiness::Unasked => {
+                // it stays so until it is polled again
+                self.readiness = Readiness::Unasked;
+                Err(circuit.refusal())
+            }
+            Readiness::Failed(error) => {
+                let (classify, result) = (&self.core.policy.classify, Err(&*error));
+                let (outcome, evidence) = (classify.classify(result), classify.evidence(result));
+                circuit.settle(circuit.admit()?, &Ending::at_once(outcome, evidence));
+                Err(error)
+            }
+        }
     }
 }
 
@@ -122,7 +164,7 @@ impl<S: fmt::Debug, C, P, K: fmt::Debug> fmt::Debug for CircuitBreaker<S, C, P, 
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)
             .field("scope", &self.core.scope)
-            .field("gate", &self.gate)
+            .field("readiness", &self.readiness)
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::error::CircuitOpen;
 use super::policy::Terms;
 use crate::circuit::{Admission, Change, Circuit, CircuitState, Mode, Refused, Verdict};
-use crate::clock::{self, Instant};
+use crate::clock::{self, Instant, Steps};
 use crate::error::BoxError;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
@@ -23,6 +23,8 @@ pub struct Watched {
     pub(super) circuit: Circuit,
     pub(super) terms: Terms,
     made: Instant,
+    /// The steps of the circuit, where it has some.
+    steps: Option<Steps>,
     /// Whether a rule asks how long each call takes.
     needs_time: bool,
     latest: watch::Sender<Latest>,
@@ -45,11 +47,13 @@ impl Watched {
     pub(super) fn new(terms: &Terms, spread: bool, listener: Option<Listener>) -> Self {
         let circuit =
             Circuit::new(terms.rules(), terms.settings.clone(), terms.seeds.next(), spread);
+        let made = clock::now();
         Self {
             needs_time: circuit.needs_time(),
+            steps: circuit.step().map(|step| Steps::new(made, step)),
             circuit,
             terms: terms.clone(),
-            made: clock::now(),
+            made,
             latest: watch::Sender::new(Latest { generation: 0, state: CircuitState::Closed }),
             waiting: Waiting::default(),
             listener,
@@ -71,17 +75,23 @@ impl Watched {
         self.needs_time.then(clock::now)
     }
 
-    /// A call asks a circuit that is not just closed to be let through.
-    #[cold]
+    /// A call asks to be let through.
     pub(super) fn admit(&self) -> Result<Admission, Arc<BoxError>> {
+        if let Some(admission) = self.circuit.free() {
+            return Ok(admission);
+        }
         let (asked, change) = self.circuit.admit(self.now());
         self.tell(change);
         asked.map_err(|refused| self.error(refused))
     }
 
     #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.circuit.free().is_some()
+    }
+
     pub(super) fn refuses(&self) -> bool {
-        self.circuit.refuses_until(|| self.now()).is_some()
+        self.circuit.refuses_until(self.now()).is_some()
     }
 
     /// The error of a call that would have been refused when it was polled ready.
@@ -144,12 +154,13 @@ impl Watched {
         self.waiting.wake();
     }
 
-    /// A call that had to wait, or whose time is asked for, has ended well with its result.
-    fn succeeded_after(&self, admission: Admission, started: Instant, now: Instant) {
-        let (took, at) = (now.saturating_duration_since(started), self.at(now));
-        let took = (took, took);
-        if self.circuit.succeeded_after(admission, took, at) | admission.is_probe() {
-            self.go_on(admission, Verdict::Good, Some(took), None, at);
+    /// A call has ended well that more is asked of than when.
+    #[inline(never)]
+    fn succeeded_slowly(&self, admission: Admission, started: Option<Instant>, now: Instant) {
+        let took = started.map(|started| now.saturating_duration_since(started));
+        let took = took.map(|took| (took, took));
+        if self.circuit.succeeded(admission, took, self.at(now)) | admission.is_probe() {
+            self.go_on(admission, Verdict::Good, took, None, now);
         }
     }
 
@@ -161,8 +172,9 @@ impl Watched {
         verdict: Verdict,
         took: Option<(Duration, Duration)>,
         hint: Option<Duration>,
-        now: Duration,
+        now: Instant,
     ) {
+        let now = self.at(now);
         if admission.is_probe() {
             self.tell(self.circuit.probed(admission, verdict, took, hint, now));
             // its permit is free
@@ -202,12 +214,14 @@ impl Ledger for Watched {
     #[inline]
     fn succeeded(&self, admission: Admission, started: Option<Instant>) {
         let now = clock::now();
+        let Some(steps) = &self.steps else {
+            return self.succeeded_slowly(admission, started, now);
+        };
         if let Some(started) = started {
-            return self.succeeded_after(admission, started, now);
+            self.circuit.sample(now.saturating_duration_since(started));
         }
-        let at = self.at(now);
-        if self.circuit.succeeded(admission, at) | admission.is_probe() {
-            self.go_on(admission, Verdict::Good, None, None, at);
+        if self.circuit.succeeded_in(admission, steps.number(now)) | admission.is_probe() {
+            self.go_on(admission, Verdict::Good, None, None, now);
         }
     }
 
@@ -218,10 +232,7 @@ impl Ledger for Watched {
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
         let (verdict, at) = (self.verdict(ending), self.at(now));
         let look = match verdict {
-            Verdict::Good => match took {
-                Some(took) => self.circuit.succeeded_after(admission, took, at),
-                None => self.circuit.succeeded(admission, at),
-            },
+            Verdict::Good => self.circuit.succeeded(admission, took, at),
             Verdict::Bad => self.circuit.failed(admission, took, at),
             Verdict::Neutral | Verdict::Dropped => {
                 self.circuit.said_nothing();
@@ -229,7 +240,7 @@ impl Ledger for Watched {
             }
         };
         if look || admission.is_probe() {
-            self.go_on(admission, verdict, took, Self::hint(ending), at);
+            self.go_on(admission, verdict, took, Self::hint(ending), now);
         }
     }
 

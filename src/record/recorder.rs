@@ -40,6 +40,13 @@ pub(crate) struct Ending {
     pub(crate) head: Option<Instant>,
 }
 
+impl Ending {
+    /// Of an attempt that took no time.
+    pub(crate) fn at_once(outcome: Outcome, evidence: Evidence) -> Self {
+        Self { outcome, evidence, dropped: false, started: None, head: None }
+    }
+}
+
 /// Leads to a ledger, and keeps it.
 pub(crate) trait Target {
     type Ledger: Ledger + 'static;
