@@ -210,7 +210,7 @@ impl Circuit {
         let current = When(self.words.0.flows.load(SeqCst));
         if !admission.when.is_in_period_of(current) {
             // a probe has a period of its own
-            return false;
+            return admission.is_probe();
         }
         let era = admission.when.period();
         self.tallies.iter().fold(false, |look, tally| tally.success(step, era, stripe) | look)

@@ -4,7 +4,6 @@ use super::scope::{Find, Scope, Through};
 use crate::attempts::Luggage;
 use crate::classify::Classify;
 use crate::error::BoxError;
-use crate::outcome::Outcome;
 use crate::record::{End, Recorder};
 use crate::replay::Carry;
 use pin_project_lite::pin_project;
@@ -73,16 +72,21 @@ where
         // the whole way of a good call: short, so that it can be compiled into its caller
         match self.project().state.project() {
             StateProjected::Called { future, recorder } => {
-                if recorder.is_settled() {
-                    // polled again after its end
-                    return Poll::Pending;
+                // polled again after its end
+                let Some(through) = recorder.enter() else { return Poll::Pending };
+                match future.poll(cx) {
+                    Poll::Pending => {
+                        recorder.wait();
+                        Poll::Pending
+                    }
+                    Poll::Ready(Ok(answer)) if through.is_success(&answer) => {
+                        Poll::Ready(Ok(succeed::<_, _, P, _, _, _>(recorder, answer)))
+                    }
+                    Poll::Ready(result) => {
+                        let result = result.map_err(Into::into);
+                        Poll::Ready(settle::<_, _, P, _, _, _>(recorder, result))
+                    }
                 }
-                recorder.enter();
-                let Poll::Ready(result) = future.poll(cx) else {
-                    recorder.wait();
-                    return Poll::Pending;
-                };
-                Poll::Ready(conclude::<_, _, _, P, _, _, _>(recorder, result))
             }
             StateProjected::Failed { error } => match error.take().and_then(Arc::into_inner) {
                 Some(error) => Poll::Ready(Err(error)),
@@ -94,34 +98,23 @@ where
 
 type Recording<C, P, K, O, L> = Recorder<Through<C, P, K, O>, L>;
 
-/// Records a result, or hands the recorder of a good one on to its body.
-#[inline]
-fn conclude<Res, E, C, P, K, O, L>(
-    recorder: &mut Recording<C, P, K, O, L>,
-    result: Result<Res, E>,
-) -> Result<P::Response, BoxError>
+/// Records a success, or hands the recorder on to the body of the answer.
+#[inline(always)]
+fn succeed<Res, C, P, K, O, L>(recorder: &mut Recording<C, P, K, O, L>, answer: Res) -> P::Response
 where
-    E: Into<BoxError>,
     C: Classify<Res, BoxError>,
     P: End<Res>,
     O: Find<K>,
     L: Luggage,
 {
-    let classify = recorder.target().map(|through| &through.policy().classify);
-    match (result, classify) {
-        (Ok(answer), Some(classify)) if classify.classify(Ok(&answer)) == Outcome::Success => {
-            if P::LATER {
-                let at_end = classify.at_end(&answer);
-                Ok(match recorder.answered(at_end) {
-                    Some(recorder) => P::goes_on(answer, recorder),
-                    None => P::ended(answer),
-                })
-            } else {
-                recorder.succeed();
-                Ok(P::ended(answer))
-            }
-        }
-        (result, _) => settle::<_, _, P, _, _, _>(recorder, result.map_err(Into::into)),
+    if !P::LATER {
+        recorder.succeed();
+        return P::ended(answer);
+    }
+    let at_end = recorder.target().and_then(|through| through.policy().classify.at_end(&answer));
+    match recorder.answered(at_end) {
+        Some(recorder) => P::goes_on(answer, recorder),
+        None => P::ended(answer),
     }
 }
 

@@ -220,7 +220,7 @@ impl Ledger for Watched {
         if let Some(started) = started {
             self.circuit.sample(now.saturating_duration_since(started));
         }
-        if self.circuit.succeeded_in(admission, steps.number(now)) | admission.is_probe() {
+        if self.circuit.succeeded_in(admission, steps.number(now)) {
             self.go_on(admission, Verdict::Good, None, None, now);
         }
     }

@@ -90,21 +90,17 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
         Self { target: Some(target), admission, started, luggage, place: Place::Inside }
     }
 
-    #[inline]
-    pub(crate) fn is_settled(&self) -> bool {
-        self.target.is_none()
-    }
-
     /// What the attempt is recorded in; none if it is settled.
     #[inline]
     pub(crate) fn target(&self) -> Option<&T> {
         self.target.as_ref()
     }
 
-    /// The service is about to work.
+    /// The service is about to work; returns what the attempt is recorded in, unless it is settled.
     #[inline]
-    pub(crate) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) -> Option<&T> {
         self.place = Place::Inside;
+        self.target.as_ref()
     }
 
     /// The service has returned.
