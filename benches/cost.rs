@@ -1,8 +1,8 @@
 //! What a good call costs, in instructions, clock reads and allocations above the bare service.
 //!
 //! ```sh
-//! cargo bench --all-features --bench cost           # the table; needs valgrind
-//! cargo bench --all-features --bench cost -- retry  # cases whose name contains this
+//! cargo run --profile bench -p tower-failover-benches           # the table; needs valgrind
+//! cargo run --profile bench -p tower-failover-benches -- retry  # cases whose name contains this
 //! ```
 //!
 //! The program runs itself under callgrind, each case with few and with many calls, and takes the
@@ -22,25 +22,50 @@ use tower::retry::backoff::{
     Backoff as _, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff,
 };
 use tower::retry::budget::{Budget as _, TpsBudget};
-use tower::{Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_failover::Attempts;
-use tower_failover::circuit_breaker::CircuitBreakerLayer;
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::retry::RetryLayer;
 
-/// The cases, and the most instructions above bare that they may cost.
-const CASES: [(&str, Option<f64>); 10] = [
-    ("breaker", Some(150.0)),
-    ("tower retry", None),
-    ("tower retry, budget", None),
-    ("retry", Some(80.0)),
-    ("fallback to a value", Some(30.0)),
-    ("fallback to a service", None),
-    ("fallback + retry", None),
-    ("http: retry", None),
+/// What is measured, and the most that it may cost above bare.
+struct Case {
+    name: &'static str,
+    /// Instructions of a service that answers at once, and of one that is pending once.
+    instructions: [Option<f64>; 2],
+    clock_reads: [f64; 2],
+}
+
+impl Case {
+    /// To compare with.
+    const fn of(name: &'static str) -> Self {
+        Self { name, instructions: [None; 2], clock_reads: [f64::INFINITY; 2] }
+    }
+
+    const fn at_most(name: &'static str, ready: f64, pending: f64, clock_reads: [f64; 2]) -> Self {
+        Self { name, instructions: [Some(ready), Some(pending)], clock_reads }
+    }
+}
+
+const CASES: [Case; 16] = [
+    Case::of("tower retry"),
+    Case::of("tower retry, budget"),
+    Case::of("tower hedge"),
+    Case::of("tower timeout"),
+    Case::at_most("retry", 80.0, 120.0, [0.0, 0.0]),
+    Case::at_most("fallback to a value", 30.0, 65.0, [0.0, 0.0]),
+    Case::of("fallback to a service"),
+    Case::of("fallback + retry"),
+    Case::at_most("breaker", 190.0, 350.0, [1.0, 2.0]),
+    Case::of("breaker, after 750 calls"),
+    Case::of("breaker, after 6000 calls"),
+    Case::of("breaker, slow rule"),
+    // a value for fallback, and tower's timeout inside
+    Case::at_most("fallback + retry + breaker + timeout", 450.0, 1_250.0, [3.0, 4.0]),
+    Case::of("http: retry"),
     // the service says that it reads the record of the attempts, and so one is put into the request
-    ("http: retry, reader", None),
-    ("http: retry + retry", None),
+    Case::of("http: retry, reader"),
+    Case::of("http: breaker"),
 ];
 
 const FEW: u64 = 1_000;
@@ -162,6 +187,20 @@ impl tower::retry::Policy<u64, u64, Fail> for TowerPolicy {
     }
 }
 
+/// tower's hedge of every call.
+#[derive(Clone)]
+struct Always;
+
+impl tower::hedge::Policy<u64> for Always {
+    fn clone_request(&self, request: &u64) -> Option<u64> {
+        Some(*request)
+    }
+
+    fn can_retry(&self, _: &u64) -> bool {
+        true
+    }
+}
+
 fn http_request() -> http::Request<http_body_util::Empty<bytes::Bytes>> {
     http::Request::builder()
         .uri("http://127.0.0.1/")
@@ -241,6 +280,41 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
         "breaker" => {
             drive(builder.layer(breaker).service(inner::<PENDING, _>()), calls, plain).await;
         }
+        "breaker, after 750 calls" | "breaker, after 6000 calls" => {
+            let rule = TripRule::failure_ratio(tower_failover::Ratio::percent::<50>());
+            let layer = breaker.trip_on(rule.within(std::time::Duration::from_secs(3_600)));
+            let layer = layer.unwrap();
+            let before = if case.contains("750") { 750 } else { 6_000 };
+            drive(layer.layer(inner::<PENDING, _>()), before, plain).await;
+            drive(layer.layer(inner::<PENDING, _>()), calls, plain).await;
+        }
+        "breaker, slow rule" => {
+            let rule = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>());
+            let rule = rule.slower_than(std::time::Duration::from_secs(1));
+            let service = breaker.trip_on(rule).unwrap().layer(inner::<PENDING, _>());
+            drive(service, calls, plain).await;
+        }
+        "tower timeout" => {
+            let service = builder.timeout(std::time::Duration::from_secs(1));
+            drive(service.service(inner::<PENDING, _>()), calls, plain).await;
+        }
+        "fallback + retry + breaker + timeout" => {
+            let stack = builder
+                .layer(FallbackLayer::plain().value(|_| 0_u64))
+                .layer(retry)
+                .layer(breaker)
+                .timeout(std::time::Duration::from_secs(1));
+            drive(stack.service(inner::<PENDING, _>()), calls, plain).await;
+        }
+        "tower hedge" => {
+            let second = std::time::Duration::from_secs(1);
+            let hedge = tower::hedge::Hedge::new(inner::<PENDING, _>(), Always, 10, 0.95, second);
+            drive(hedge, calls, plain).await;
+        }
+        "http: breaker" => {
+            let service = CircuitBreakerLayer::http().layer(http_inner::<PENDING, _>());
+            drive(service, calls, http).await;
+        }
         "http: retry" => {
             let service = builder.layer(RetryLayer::http()).service(http_inner::<PENDING, _>());
             drive(service, calls, http).await;
@@ -248,12 +322,6 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
         "http: retry, reader" => {
             let service = Reader(http_inner::<PENDING, _>());
             let service = builder.layer(RetryLayer::http()).service(service);
-            drive(service, calls, http).await;
-        }
-        "http: retry + retry" => {
-            let layer = RetryLayer::http();
-            let service =
-                builder.layer(layer.clone()).layer(layer).service(http_inner::<PENDING, _>());
             drive(service, calls, http).await;
         }
         other => panic!("no such case: {other}"),
@@ -318,37 +386,98 @@ fn allocations(case: &str, pending: bool) -> f64 {
     (count(MANY) - count(FEW)) / (MANY - FEW) as f64
 }
 
-/// What a call may cost while it is pending once, beside what it costs when it is answered at once.
-const PENDING_MARGIN: f64 = 40.0;
+/// What one case costs above bare: instructions, clock reads, allocations.
+fn above_bare(case: &str, pending: bool) -> [f64; 3] {
+    let bare = if case.starts_with("http") { "http: bare" } else { "bare" };
+    let (instructions, clocks) = per_call(case, pending);
+    let (own, own_clocks) = per_call(bare, pending);
+    let allocations = allocations(case, pending) - allocations(bare, pending);
+    [instructions - own, clocks - own_clocks, allocations]
+}
 
 fn table(wanted: &str) {
-    let rows: Vec<_> = CASES.iter().filter(|(case, _)| case.contains(wanted)).collect();
-    let mut limits: HashMap<_, _> = rows.iter().map(|(case, limit)| (*case, *limit)).collect();
     let mut over = Vec::new();
+    let mut measured = HashMap::new();
     for pending in [false, true] {
         println!("\nabove the bare service, {}:\n", if pending { "pending once" } else { "ready" });
-        println!("| {:<24} | instructions | limit | clock reads | allocations |", "");
-        println!("|{:-<26}|-------------:|------:|------------:|------------:|", "");
-        for (case, _) in &rows {
-            let bare = if case.starts_with("http") { "http: bare" } else { "bare" };
-            let (instructions, clocks) = per_call(case, pending);
-            let (own, own_clocks) = per_call(bare, pending);
-            let (instructions, clocks) = (instructions - own, clocks - own_clocks);
-            let allocations = allocations(case, pending) - allocations(bare, pending);
-            let limit = limits[case];
+        println!("| {:<36} | instructions | limit | clock reads | allocations |", "");
+        println!("|{:-<38}|-------------:|------:|------------:|------------:|", "");
+        for case in CASES.iter().filter(|case| case.name.contains(wanted)) {
+            let name = case.name;
+            let [instructions, clocks, allocations] = above_bare(name, pending);
+            let limit = case.instructions[usize::from(pending)];
             println!(
-                "| {case:<24} | {instructions:>12.1} | {:>5} | {clocks:>11.2} | {allocations:>11.2} |",
+                "| {name:<36} | {instructions:>12.1} | {:>5} | {clocks:>11.2} | {allocations:>11.2} |",
                 limit.map_or(String::new(), |limit| format!("{limit:.0}")),
             );
-            if let Some(limit) = limit {
-                if instructions > limit || clocks > 0.0 || allocations > 0.0 {
-                    over.push(*case);
-                }
-                limits.insert(case, Some(instructions + PENDING_MARGIN));
+            let ours = limit.is_some();
+            if limit.is_some_and(|limit| instructions > limit)
+                || clocks > case.clock_reads[usize::from(pending)]
+                || ours && allocations > 0.0
+            {
+                over.push(name);
             }
+            measured.insert((name, pending), instructions);
         }
     }
-    assert!(over.is_empty(), "over the limit, or with a clock read or an allocation: {over:?}");
+    let after = |calls| measured.get(&(calls, false));
+    if let (Some(few), Some(many)) =
+        (after("breaker, after 750 calls"), after("breaker, after 6000 calls"))
+    {
+        println!("\n6000 calls in the window cost {:.3} of 750", many / few);
+        assert!(many / few <= 1.05, "the cost grows with the calls in the window");
+    }
+    for (name, ratio) in threads(wanted) {
+        println!("two threads make {ratio:.2} times the calls of one: {name}");
+    }
+    assert!(over.is_empty(), "over a limit of instructions, clock reads or allocations: {over:?}");
+}
+
+/// How many more calls two threads make than one, each with its own clone.
+fn threads(wanted: &str) -> Vec<(&'static str, f64)> {
+    const CALLS: u64 = 2_000_000;
+    let run = |name: &'static str, threads: u64| {
+        let start = std::time::Instant::now();
+        shared_by(name, threads, CALLS);
+        (threads * CALLS) as f64 / start.elapsed().as_secs_f64()
+    };
+    let names = ["breaker", "fallback + retry + breaker + timeout"];
+    let names = names.into_iter().filter(|name| name.contains(wanted));
+    // the best of several: other programs only take time away
+    let best = |name, threads| (0..7).map(|_| run(name, threads)).fold(0.0, f64::max);
+    names.map(|name| (name, best(name, 2) / best(name, 1))).collect()
+}
+
+/// Calls clones of one service from so many threads.
+fn shared_by(name: &str, threads: u64, calls: u64) {
+    fn each<S>(service: &S, threads: u64, calls: u64)
+    where
+        S: Service<u64, Response = u64, Error: fmt::Debug> + Clone + Send,
+    {
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let service = service.clone();
+                scope.spawn(move || {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_time().build();
+                    runtime.unwrap().block_on(drive(service, calls, |call| call));
+                });
+            }
+        });
+    }
+    let inner = tower::service_fn(answer::<false, u64>);
+    let breaker = CircuitBreakerLayer::plain();
+    match name {
+        "breaker" => each(&ServiceBuilder::new().layer(breaker).service(inner), threads, calls),
+        _ => {
+            let stack = ServiceBuilder::new()
+                .layer(FallbackLayer::plain().value(|_| 0_u64))
+                .layer(RetryLayer::plain())
+                .layer(breaker)
+                .timeout(std::time::Duration::from_secs(1));
+            each(&stack.service(inner), threads, calls);
+        }
+    }
 }
 
 fn main() {

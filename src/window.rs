@@ -35,7 +35,7 @@ pub(crate) struct TimeWindow {
     /// The slices of the window, of those that there are.
     slices: u64,
     /// The slices of each stripe, whose number is a power of two.
-    calls: Box<[Apart<Ring>]>,
+    calls: Box<[Apart<Calls>]>,
     /// Calls that hit are rare, and not spread.
     hits: Box<Ring>,
     /// The number of the last slice with a hit, plus one.
@@ -47,6 +47,14 @@ pub(crate) const MOST_SLICES: u16 = 32;
 const SLICES: u64 = MOST_SLICES as u64;
 
 type Ring = [AtomicU64; SLICES as usize];
+
+/// What the threads of a stripe write.
+#[derive(Debug, Default)]
+struct Calls {
+    ring: Ring,
+    /// The calls that [`success`](TimeWindow::success) counted.
+    successes: AtomicU64,
+}
 
 /// A word of a slice: its number, and below it the count, which stops at its largest value.
 const COUNT: u32 = 28;
@@ -83,15 +91,28 @@ impl TimeWindow {
         if hit {
             self.hit(self.number(now, era));
         }
-        let hits = self.add(self.elapsed(now), era, stripe);
-        hits && self.is_near(now, era)
+        add(&self.of(stripe).ring, self.number(now, era));
+        self.last_hit.load(SeqCst) != 0 && self.is_near(now, era)
     }
 
-    /// Counts a call after so many slices, and tells whether there ever was a hit.
+    /// Counts a call that did not hit, after so many slices, and tells whether there ever was a hit. Such
+    /// calls are also counted for ever, on the side.
     #[inline]
-    pub(crate) fn add(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
-        add(&self.calls[stripe & (self.calls.len() - 1)].0, number(elapsed, era));
+    pub(crate) fn success(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
+        let calls = self.of(stripe);
+        calls.successes.fetch_add(1, SeqCst);
+        add(&calls.ring, number(elapsed, era));
         self.last_hit.load(SeqCst) != 0
+    }
+
+    /// All successes that were counted, whenever they were.
+    pub(crate) fn successes(&self) -> u64 {
+        self.calls.iter().map(|calls| calls.0.successes.load(SeqCst)).sum()
+    }
+
+    #[inline]
+    fn of(&self, stripe: usize) -> &Calls {
+        &self.calls[stripe & (self.calls.len() - 1)].0
     }
 
     /// Counts a hit without its call, for rules that don't need the calls.
@@ -101,7 +122,7 @@ impl TimeWindow {
 
     pub(crate) fn totals(&self, now: Duration, era: Era) -> Totals {
         let number = self.number(now, era);
-        let calls = self.calls.iter().map(|ring| self.sum(&ring.0, number)).sum();
+        let calls = self.calls.iter().map(|calls| self.sum(&calls.0.ring, number)).sum();
         Totals { calls, hits: self.sum(&self.hits, number) }
     }
 

@@ -6,7 +6,8 @@ use super::tally::{Ended, Reached, Tally};
 use super::words::{Admission, CircuitState, Mode, Refused, Settings, Verdict, When};
 use crate::stripe::{Apart, STRIPES, stripe};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
-use crate::window::{Era, nanos};
+use crate::window::{Era, TimeWindow, nanos};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The weight of a sample in the average latency: one in so many.
@@ -32,6 +33,8 @@ pub(crate) struct Circuit {
 struct Words {
     /// The period and generation while every call is let through, and else [`When::NEVER`].
     free: AtomicU64,
+    /// The same, and no rule asks when a call began.
+    quick: AtomicU64,
     /// The same while calls that are no probes count, and else [`When::NO_PERIOD`].
     flows: AtomicU64,
 }
@@ -143,18 +146,24 @@ impl Circuit {
         self.needs_time
     }
 
-    /// The length of the steps by which successes can be counted, if all rules do so in the same steps,
-    /// and ask for nothing else.
-    pub(crate) fn step(&self) -> Option<Duration> {
-        let step = self.tallies.first()?.slice()?;
-        let same = |tally: &Tally| tally.is_plain() && tally.slice() == Some(step);
-        self.tallies.iter().all(same).then_some(step)
+    /// The window in which a success is to be counted, if that is all there is to do for it.
+    pub(crate) fn window(&self) -> Option<Arc<TimeWindow>> {
+        let mut rules = self.tallies.iter().filter(|tally| !tally.ignores_successes());
+        let window = rules.next()?.window_alone()?.clone();
+        rules.next().is_none().then_some(window)
     }
 
     /// The right of a call while the circuit is closed, for which nothing is asked.
     #[inline]
     pub(crate) fn free(&self) -> Option<Admission> {
         let when = When(self.words.0.free.load(SeqCst));
+        if when == When::NEVER { None } else { Some(Admission { when, probe: 0 }) }
+    }
+
+    /// The same where nothing is to be noted of the call either.
+    #[inline]
+    pub(crate) fn quick(&self) -> Option<Admission> {
+        let when = When(self.words.0.quick.load(SeqCst));
         if when == When::NEVER { None } else { Some(Admission { when, probe: 0 }) }
     }
 
@@ -201,19 +210,27 @@ impl Circuit {
         self.change(now, |machine, settings| machine.answered(settings, admission, now)).1
     }
 
-    /// Counts a success by its step, where [`step`](Self::step) tells one. Tells whether the circuit
-    /// should [look](Self::look).
+    /// Counts a success in the window that is all that [`window`](Self::window) told. Tells whether more
+    /// is to be done: to [look](Self::look), or to tell that a probe has ended.
     #[inline]
-    pub(crate) fn succeeded_in(&self, admission: Admission, step: u64) -> bool {
-        let stripe = stripe();
-        self.line(stripe).successes.fetch_add(1, Relaxed);
+    pub(crate) fn succeeded_in(
+        &self,
+        window: &TimeWindow,
+        admission: Admission,
+        elapsed: u64,
+    ) -> bool {
         let current = When(self.words.0.flows.load(SeqCst));
         if !admission.when.is_in_period_of(current) {
-            // a probe has a period of its own
-            return admission.is_probe();
+            return self.succeeded_elsewhen(admission);
         }
-        let era = admission.when.period();
-        self.tallies.iter().fold(false, |look, tally| tally.success(step, era, stripe) | look)
+        window.success(elapsed, admission.when.period(), stripe())
+    }
+
+    /// A success of a probe, or of a call that was admitted in an earlier period.
+    #[cold]
+    fn succeeded_elsewhen(&self, admission: Admission) -> bool {
+        self.line(stripe()).successes.fetch_add(1, Relaxed);
+        admission.is_probe()
     }
 
     /// A call has ended well; `took` is how long it took up to the head of its answer and in all, if that
@@ -349,13 +366,19 @@ impl Circuit {
             probes: machine.probes(),
             next_probe: machine.next_probe(now),
             opened: count(&self.counts.opened),
-            successes: self.lines.iter().map(|line| count(&line.0.successes)).sum(),
+            successes: self.successes(),
             failures: count(&self.counts.failures),
             slow: count(&self.counts.slow),
             neutral: count(&self.counts.neutral),
             refused: count(&self.counts.refused),
             rules: rules.collect(),
         }
+    }
+
+    fn successes(&self) -> u64 {
+        let lines = self.lines.iter().map(|line| line.0.successes.load(Relaxed));
+        let windows = self.tallies.iter().map(Tally::successes);
+        lines.chain(windows).sum()
     }
 
     /// Changes the machine, and tells of it if its generation is another one after that.
@@ -388,7 +411,9 @@ impl Circuit {
     fn publish(&self, machine: &Machine) {
         let (flows, free) = (machine.flows(), machine.is_free());
         self.words.0.flows.store(if flows { machine.when() } else { When::NO_PERIOD }.0, SeqCst);
-        self.words.0.free.store(if free { machine.when() } else { When::NEVER }.0, SeqCst);
+        let word = |holds| if holds { machine.when() } else { When::NEVER }.0;
+        self.words.0.free.store(word(free), SeqCst);
+        self.words.0.quick.store(word(free && !self.needs_time), SeqCst);
     }
 }
 

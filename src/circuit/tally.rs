@@ -3,6 +3,7 @@
 use super::rule::{Action, Counts, Limit, Span, TripRule};
 use super::words::When;
 use crate::window::{CountWindow, Era, Streak, TimeWindow, Totals};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a rule looks at of a call that has ended.
@@ -30,7 +31,7 @@ pub(super) struct Tally {
 
 #[derive(Debug)]
 enum Counted {
-    ByTime(TimeWindow),
+    ByTime(Arc<TimeWindow>),
     ByNumber(CountWindow),
     InARow(Streak),
 }
@@ -44,7 +45,7 @@ impl Tally {
             // a count of failures does not write down the calls
             (limit, Span::Within(time)) => {
                 let spread = spread && !matches!(limit, Limit::Count(_));
-                Counted::ByTime(TimeWindow::new(time, rule.buckets, spread))
+                Counted::ByTime(Arc::new(TimeWindow::new(time, rule.buckets, spread)))
             }
             (_, Span::Unset) => unreachable!("a rule has a window"),
         };
@@ -72,28 +73,20 @@ impl Tally {
         }
     }
 
-    /// The length of a slice, if it counts by time.
-    pub(super) fn slice(&self) -> Option<Duration> {
-        match &self.counted {
-            Counted::ByTime(window) => Some(window.slice()),
-            Counted::ByNumber(_) | Counted::InARow(_) => None,
-        }
+    /// Whether a success is nothing to it, whenever it is and however long it takes.
+    pub(super) fn ignores_successes(&self) -> bool {
+        matches!(self.rule.limit, Limit::Count(_)) && !self.rule.needs_time()
     }
 
-    /// Whether [`success`](Self::success) counts all successes for it.
-    pub(super) fn is_plain(&self) -> bool {
-        self.slice().is_some() && self.rule.action == Action::Open && !self.rule.needs_time()
-    }
-
-    /// Counts a success after so many slices, for a [plain](Self::is_plain) rule, and tells whether that
-    /// may be reached. A count of failures takes no notice.
-    #[inline]
-    pub(super) fn success(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
+    /// The window, if a success is counted in that, and nothing else is asked of it.
+    pub(super) fn window_alone(&self) -> Option<&Arc<TimeWindow>> {
         match &self.counted {
-            Counted::ByTime(window) if !matches!(self.rule.limit, Limit::Count(_)) => {
-                window.add(elapsed, era, stripe)
+            Counted::ByTime(window)
+                if self.rule.action == Action::Open && !self.rule.needs_time() =>
+            {
+                Some(window)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -141,6 +134,14 @@ impl Tally {
                 let hits = streak.hits(era);
                 Totals { calls: hits, hits }
             }
+        }
+    }
+
+    /// The successes that were counted by its window alone.
+    pub(super) fn successes(&self) -> u64 {
+        match &self.counted {
+            Counted::ByTime(window) => window.successes(),
+            Counted::ByNumber(_) | Counted::InARow(_) => 0,
         }
     }
 

@@ -86,14 +86,13 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let through = Through::new(self.core.hold(), self.core.scope.own(&request));
         let circuit = through.circuit();
-        let admission = match circuit.circuit.free() {
-            Some(admission) if matches!(self.readiness, Readiness::Plain) => admission,
+        let (admission, started) = match circuit.circuit.quick() {
+            Some(admission) if matches!(self.readiness, Readiness::Plain) => (admission, None),
             _ => match self.ask(circuit) {
-                Ok(admission) => admission,
+                Ok(admission) => (admission, circuit.start()),
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
         };
-        let started = circuit.start();
         let luggage = self.core.policy.kind.look(&mut request);
         let mut recorder = Recorder::new(through, admission, started, luggage);
         let future = self.inner.call(request);

@@ -9,6 +9,7 @@ use crate::hint::Hint;
 use crate::outcome::Outcome;
 use crate::record::{Ending, Ledger};
 use crate::sync::Mutex;
+use crate::window::TimeWindow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ pub struct Watched {
     pub(super) circuit: Circuit,
     pub(super) terms: Terms,
     made: Instant,
-    /// The steps of the circuit, where it has some.
-    steps: Option<Steps>,
+    /// The window of all successes and its slices, if those are to be counted there and nowhere else.
+    quick: Option<(Arc<TimeWindow>, Steps)>,
     /// Whether a rule asks how long each call takes.
     needs_time: bool,
     latest: watch::Sender<Latest>,
@@ -50,7 +51,10 @@ impl Watched {
         let made = clock::now();
         Self {
             needs_time: circuit.needs_time(),
-            steps: circuit.step().map(|step| Steps::new(made, step)),
+            quick: circuit.window().map(|window| {
+                let slices = Steps::new(made, window.slice());
+                (window, slices)
+            }),
             circuit,
             terms: terms.clone(),
             made,
@@ -70,7 +74,6 @@ impl Watched {
     }
 
     /// The beginning of a call, where it must be known.
-    #[inline]
     pub(super) fn start(&self) -> Option<Instant> {
         self.needs_time.then(clock::now)
     }
@@ -154,6 +157,11 @@ impl Watched {
         self.waiting.wake();
     }
 
+    #[inline(never)]
+    fn sample(&self, started: Instant, now: Instant) {
+        self.circuit.sample(now.saturating_duration_since(started));
+    }
+
     /// A call has ended well that more is asked of than when.
     #[inline(never)]
     fn succeeded_slowly(&self, admission: Admission, started: Option<Instant>, now: Instant) {
@@ -211,16 +219,16 @@ impl Ledger for Watched {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn succeeded(&self, admission: Admission, started: Option<Instant>) {
         let now = clock::now();
-        let Some(steps) = &self.steps else {
+        let Some((window, slices)) = &self.quick else {
             return self.succeeded_slowly(admission, started, now);
         };
         if let Some(started) = started {
-            self.circuit.sample(now.saturating_duration_since(started));
+            self.sample(started, now);
         }
-        if self.circuit.succeeded_in(admission, steps.number(now)) {
+        if self.circuit.succeeded_in(window, admission, slices.number(now)) {
             self.go_on(admission, Verdict::Good, None, None, now);
         }
     }

@@ -119,7 +119,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     }
 
     /// The attempt has ended well.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn succeed(&mut self) {
         if let Some(target) = self.target.take() {
             target.ledger().succeeded(self.admission, self.started);
