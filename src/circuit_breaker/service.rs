@@ -3,11 +3,13 @@
 use super::future::CircuitBreakerFuture;
 use super::gate::Gate;
 use super::handle::CircuitHandle;
-use super::scope::{Core, One, Scope, Through};
-use super::state::Shared;
+use super::scope::{Core, Find, One, Scope, Through};
+use super::state::Watched;
 use crate::circuit::Admission;
-use crate::classify::Classify;
+use crate::classify::{Classify, Evidence};
+use crate::clock::Instant;
 use crate::error::BoxError;
+use crate::outcome::Outcome;
 use crate::record::{End, Ending, Ledger, Recorder};
 use crate::replay::Carry;
 use crate::stripe::Spread;
@@ -84,20 +86,20 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let through = Through::new(self.core.hold(), self.core.scope.own(&request));
-        let circuit = through.circuit();
-        let (admission, started) = match circuit.circuit.quick() {
+        let own = self.core.scope.own(&request);
+        let (admission, started) = match own.find(&self.core.scope).circuit.quick() {
             Some(admission) if matches!(self.readiness, Readiness::Plain) => (admission, None),
-            _ => match self.ask(circuit) {
-                Ok(admission) => (admission, circuit.start()),
+            _ => match self.ask(&own) {
+                Ok(admission) => admission,
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
         };
         let luggage = self.core.policy.kind.look(&mut request);
-        let mut recorder = Recorder::new(through, admission, started, luggage);
+        let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
         let future = self.inner.call(request);
-        recorder.leave();
-        CircuitBreakerFuture::called(future, recorder)
+        mem::forget(guard);
+        let through = Through::new(self.core.hold(), own);
+        CircuitBreakerFuture::called(future, Recorder::new(through, admission, started, luggage))
     }
 }
 
@@ -130,13 +132,15 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
 
     /// Asks the circuit for a call, or tells the error with which it ends.
     #[cold]
-    fn ask<Req>(&mut self, circuit: &Shared) -> Result<Admission, Arc<BoxError>>
+    fn ask<Req>(&mut self, own: &K::Own) -> Result<(Admission, Option<Instant>), Arc<BoxError>>
     where
         S: Service<Req>,
         C: Classify<S::Response, BoxError>,
+        K: Scope<Req>,
     {
+        let circuit = own.find(&self.core.scope);
         match mem::replace(&mut self.readiness, Readiness::Plain) {
-            Readiness::Plain | Readiness::Gated(_) => circuit.admit(),
+            Readiness::Plain | Readiness::Gated(_) => Ok((circuit.admit()?, circuit.start())),
             Readiness::Unasked => {
                 // it stays so until it is polled again
                 self.readiness = Readiness::Unasked;
@@ -149,6 +153,20 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
                 Err(error)
             }
         }
+    }
+}
+
+/// Records a panic of the service's `call`. The recorder is made after that, in its place at once.
+struct PanicGuard<'a> {
+    circuit: &'a Watched,
+    admission: Admission,
+}
+
+impl Drop for PanicGuard<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        let ending = Ending::at_once(Outcome::Failure, Evidence::default());
+        self.circuit.settle(self.admission, &ending);
     }
 }
 

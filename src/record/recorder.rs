@@ -79,7 +79,7 @@ pub(crate) struct Recorder<T: Target, L: Luggage> {
 }
 
 impl<T: Target, L: Luggage> Recorder<T, L> {
-    /// Made just before the service is called.
+    /// Made when the service was called.
     #[inline]
     pub(crate) fn new(
         target: T,
@@ -87,7 +87,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
         started: Option<Instant>,
         luggage: L,
     ) -> Self {
-        Self { target: Some(target), admission, started, luggage, place: Place::Inside }
+        Self { target: Some(target), admission, started, luggage, place: Place::Outside }
     }
 
     /// What the attempt is recorded in; none if it is settled.
@@ -101,12 +101,6 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     pub(crate) fn enter(&mut self) -> Option<&T> {
         self.place = Place::Inside;
         self.target.as_ref()
-    }
-
-    /// The service has returned.
-    #[inline]
-    pub(crate) fn leave(&mut self) {
-        self.place = Place::Outside;
     }
 
     /// The service has returned without an answer: from now on it matters how long it takes.
