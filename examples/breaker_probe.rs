@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a caller waits; by default a silence of half a second counts when it is given up.
 const PATIENCE: Duration = Duration::from_millis(600);
 /// After which time of a recovery all calls must be answered by the server again.
-const RECOVERED_AFTER: Duration = Duration::from_secs(2);
+const RECOVERED_AFTER: Duration = Duration::from_millis(2200);
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
