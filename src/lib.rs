@@ -7,6 +7,7 @@
 //! | module | stops | main knob, default |
 //! |---|---|---|
 //! | [`retry`] | failures that pass | [`max_retries`](retry::RetryLayer::max_retries), 2 |
+//! | [`circuit_breaker`] | calls to what is sick | [`trip_on`](circuit_breaker::CircuitBreakerLayer::trip_on), half of at least 20 calls in 10 s |
 //! | [`fallback`] | failures that stay | what stands in: a value, a service |
 //!
 //! # Example
@@ -48,6 +49,8 @@
 //!   side refused is held against nobody, although it is an `Err`.
 //! * **One way to copy a request.** [`replay`] copies `Clone` requests by clone, and HTTP requests
 //!   with the frames of their bodies as they are first sent.
+//! * **One end of an attempt.** [`record`] settles each attempt once, where it really ends: at the
+//!   end of its body, in the trailers, by a drop.
 //! * **One budget.** A [`Budget`] bounds all extra attempts; clones of one can be given to several
 //!   layers.
 //! * **One record.** [`Attempts`] travels with an HTTP request, so that nested layers count together
@@ -59,9 +62,9 @@
 //!
 //! # Features
 //!
-//! Nothing is on by default, and a feature only adds: `retry`, `fallback`, `http` (requests and
-//! answers of HTTP and gRPC), and `full` for all of them. `circuit-breaker`, `hedge` and `balance` are
-//! the names of what is to come; they add nothing yet.
+//! Nothing is on by default, and a feature only adds: `retry`, `circuit-breaker`, `fallback`, `http`
+//! (requests and answers of HTTP and gRPC), and `full` for all of them. `hedge` and `balance` are the
+//! names of what is to come; they add nothing yet.
 //!
 //! # What it does not do
 //!
@@ -73,7 +76,8 @@
 //! # Guide
 //!
 //! The long form is in the module `guide`: the order of layers, which of them to choose, the reason of
-//! each default, how they fail, how to test them, and what compiler errors mean.
+//! each default, how they fail, how to test them, and what compiler errors mean. Two examples show
+//! stacks over real servers that fail: `quickstart` and `breaker_probe`.
 //!
 //! # Runtime
 //!

@@ -7,14 +7,14 @@ use std::time::Duration;
 /// A [`Classify`](crate::classify::Classify) makes it from a `Result`. An `Ok` may well be a
 /// failure (a 503), and an `Err` need not be held against anybody (a refusal made on our own side).
 ///
-/// | outcome | retry | fallback |
-/// |---|---|---|
-/// | `Success` | no | no |
-/// | `Failure` | if the request may be repeated | yes |
-/// | `Refused` | yes; a refusal made on our own side only elsewhere, at once | yes |
-/// | `Throttled` | elsewhere at once, or here after the hint | yes |
-/// | `Unsuitable` | only elsewhere | yes |
-/// | `Neutral` | no | no |
+/// | outcome | retry | circuit breaker | fallback |
+/// |---|---|---|---|
+/// | `Success` | no | good | no |
+/// | `Failure` | if the request may be repeated | bad | yes |
+/// | `Refused` | yes; a refusal made on our own side only elsewhere, at once | bad; not counted if made on our own side | yes |
+/// | `Throttled` | elsewhere at once, or here after the hint | a 503 is bad, others are not counted unless asked for | yes |
+/// | `Unsuitable` | only elsewhere | not counted | yes |
+/// | `Neutral` | no | not counted | no |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {

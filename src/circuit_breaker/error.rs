@@ -45,6 +45,10 @@ impl CircuitOpen {
 
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.retry_after() == Some(Duration::ZERO) {
+            // by now it may be closed
+            return write!(f, "circuit `{}` refused when it was polled ready", self.name);
+        }
         write!(f, "circuit `{}` is {}", self.name, self.state.name())?;
         match self.retry_after() {
             Some(after) => write!(f, " for another {after:?}"),

@@ -181,7 +181,7 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     }
 
     /// Sets after which time closed, without a pause, the open times start over with the first.
-    /// Default: 60 s. With zero every opening is a first one.
+    /// Default: 60 s. With zero only a circuit that was half-open opens for longer.
     pub fn forget_after(self, time: Duration) -> Self {
         self.told(|terms| terms.settings.forget_after = time)
     }
