@@ -184,13 +184,14 @@ impl Circuit {
     /// A call is refused that would have been when it was polled ready.
     pub(crate) fn refuse(&self, now: Duration) -> Refused {
         self.counts.refused.fetch_add(1, Relaxed);
-        let retry_after = match self.refuses_until(|| now) {
+        let machine = self.machine.lock();
+        let retry_after = if machine.refuses(&self.settings, now) {
+            machine.next_probe(now)
+        } else {
             // it would not be any more
-            None => Some(Duration::ZERO),
-            Some(Duration::MAX) => None,
-            Some(until) => Some(until.saturating_sub(now)),
+            Some(Duration::ZERO)
         };
-        Refused { state: self.state(now), retry_after }
+        Refused { state: machine.state(&self.settings, now), retry_after }
     }
 
     /// The head of a probe's answer has come, and is good so far.
