@@ -345,7 +345,8 @@ impl Circuit {
         change: impl FnOnce(&mut Machine, &Settings) -> T,
     ) -> (T, Option<Change>) {
         let mut machine = self.machine.lock();
-        let (when, from) = (machine.when(), machine.state(&self.settings, now));
+        // as it was told last: the end of a ramp is told with the first call after it
+        let (when, from) = (machine.when(), machine.state(&self.settings, Duration::ZERO));
         let result = change(&mut machine, &self.settings);
         if machine.when() == when {
             return (result, None);
