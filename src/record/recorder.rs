@@ -59,8 +59,18 @@ pub(crate) struct Recorder<T: Target, L: Luggage> {
     started: Option<Instant>,
     /// Knows the deadline of the request.
     luggage: L,
+    place: Place,
+}
+
+/// Where an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
     /// The service is at work in this very moment, or has panicked.
-    inside: bool,
+    Inside,
+    /// Its future was not polled yet: that it takes long is its caller's doing.
+    Unpolled,
+    /// The service has said that it is not done.
+    Waits,
 }
 
 impl<T: Target, L: Luggage> Recorder<T, L> {
@@ -72,7 +82,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
         started: Option<Instant>,
         luggage: L,
     ) -> Self {
-        Self { target: Some(target), admission, started, luggage, inside: true }
+        Self { target: Some(target), admission, started, luggage, place: Place::Inside }
     }
 
     #[inline]
@@ -89,19 +99,19 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     /// The service is about to work.
     #[inline]
     pub(crate) fn enter(&mut self) {
-        self.inside = true;
+        self.place = Place::Inside;
     }
 
-    /// The service has returned.
+    /// The service has returned its future.
     #[inline]
     pub(crate) fn leave(&mut self) {
-        self.inside = false;
+        self.place = Place::Unpolled;
     }
 
     /// The service has returned without an answer: from now on it matters how long it takes.
     #[inline]
     pub(crate) fn wait(&mut self) {
-        self.inside = false;
+        self.place = Place::Waits;
         if self.started.is_none() {
             self.started = Some(clock::now());
         }
@@ -158,7 +168,11 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
             let late = deadline.is_some_and(|deadline| deadline.remaining_at(now).is_zero());
             (late || now.saturating_duration_since(started) >= after).then_some(())
         };
-        let failed = self.inside || hangs().is_some();
+        let failed = match self.place {
+            Place::Inside => true,
+            Place::Unpolled => false,
+            Place::Waits => hangs().is_some(),
+        };
         let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
         self.end(outcome, Evidence::default(), true);
     }
