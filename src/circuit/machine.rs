@@ -47,6 +47,8 @@ pub(crate) struct Machine {
     generation: Era,
     /// The open times, which grow.
     progress: Progress,
+    /// How often it has opened.
+    opened: u64,
     closed_since: Duration,
     last_probe: u32,
     /// What is left over of the share of a call, from call to call.
@@ -62,6 +64,7 @@ impl Machine {
             period: first,
             generation: first,
             progress: Progress::new(seed),
+            opened: 0,
             closed_since: now,
             last_probe: 0,
             share_left: 1.0,
@@ -116,6 +119,10 @@ impl Machine {
             (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => 0.0,
             (_, Phase::Ramp { since }) => ramp_share(settings, *since, now),
         }
+    }
+
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// How many probes are out.
@@ -318,6 +325,7 @@ impl Machine {
         let time = self.progress.next(&settings.open_for);
         let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
         self.turn(Phase::Open { until: now.saturating_add(time) });
+        self.opened += 1;
     }
 
     fn close(&mut self, settings: &Settings, now: Duration) {

@@ -54,7 +54,6 @@ struct Counts {
     slow: AtomicU64,
     neutral: AtomicU64,
     refused: AtomicU64,
-    opened: AtomicU64,
 }
 
 /// The circuit has changed.
@@ -196,13 +195,14 @@ impl Circuit {
     /// A call is refused that would have been when it was polled ready.
     pub(crate) fn refuse(&self, now: Duration) -> Refused {
         self.counts.refused.fetch_add(1, Relaxed);
-        let retry_after = match self.refuses_until(now) {
+        let machine = self.machine.lock();
+        let retry_after = if machine.refuses(&self.settings, now) {
+            machine.next_probe(now)
+        } else {
             // it would not be any more
-            None => Some(Duration::ZERO),
-            Some(Duration::MAX) => None,
-            Some(until) => Some(until.saturating_sub(now)),
+            Some(Duration::ZERO)
         };
-        Refused { state: self.state(now), retry_after }
+        Refused { state: machine.state(&self.settings, now), retry_after }
     }
 
     /// The head of a probe's answer has come, and is good so far.
@@ -365,7 +365,7 @@ impl Circuit {
             share: machine.share(&self.settings, now),
             probes: machine.probes(),
             next_probe: machine.next_probe(now),
-            opened: count(&self.counts.opened),
+            opened: machine.opened(),
             successes: self.successes(),
             failures: count(&self.counts.failures),
             slow: count(&self.counts.slow),
@@ -388,16 +388,14 @@ impl Circuit {
         change: impl FnOnce(&mut Machine, &Settings) -> T,
     ) -> (T, Option<Change>) {
         let mut machine = self.machine.lock();
-        let (when, from) = (machine.when(), machine.state(&self.settings, now));
+        // as it was told last: the end of a ramp is told with the first call after it
+        let (when, from) = (machine.when(), machine.state(&self.settings, Duration::ZERO));
         let result = change(&mut machine, &self.settings);
         if machine.when() == when {
             return (result, None);
         }
         self.publish(&machine);
         let to = machine.state(&self.settings, now);
-        if to == CircuitState::Open {
-            self.counts.opened.fetch_add(1, Relaxed);
-        }
         let change = Change {
             generation: machine.when().generation(),
             from,

@@ -57,13 +57,17 @@ pub(crate) trait Target {
     fn share(&self) -> Arc<dyn Ledger>;
 }
 
-/// Whether the service is at work in this very moment; it is so for ever if it has panicked.
+/// Where an attempt is.
 // of the size of a word's half, so that the recorder is moved in few pieces
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(u32)]
 enum Place {
+    /// The service is at work in this very moment, or has panicked.
     Inside,
-    Outside,
+    /// Its future was not polled yet: that it takes long is its caller's doing.
+    Unpolled,
+    /// The service has said that it is not done.
+    Waits,
 }
 
 /// Records one attempt up to its answer, also when it is dropped.
@@ -87,7 +91,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
         started: Option<Instant>,
         luggage: L,
     ) -> Self {
-        Self { target: Some(target), admission, started, luggage, place: Place::Outside }
+        Self { target: Some(target), admission, started, luggage, place: Place::Unpolled }
     }
 
     /// What the attempt is recorded in; none if it is settled.
@@ -106,7 +110,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     /// The service has returned without an answer: from now on it matters how long it takes.
     #[inline]
     pub(crate) fn wait(&mut self) {
-        self.place = Place::Outside;
+        self.place = Place::Waits;
         if self.started.is_none() {
             self.started = Some(clock::now());
         }
@@ -163,7 +167,11 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
             let late = deadline.is_some_and(|deadline| deadline.remaining_at(now).is_zero());
             (late || now.saturating_duration_since(started) >= after).then_some(())
         };
-        let failed = self.place == Place::Inside || hangs().is_some();
+        let failed = match self.place {
+            Place::Inside => true,
+            Place::Unpolled => false,
+            Place::Waits => hangs().is_some(),
+        };
         let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
         self.end(outcome, Evidence::default(), true);
     }

@@ -13,7 +13,10 @@ use tower::load_shed::LoadShedLayer;
 use tower::timeout::TimeoutLayer;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitOpen, TripRule};
+use tower_failover::classify::ErrorsOnly;
 use tower_failover::fallback::{Failed, FallbackLayer};
+use tower_failover::replay::Plain;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Backoff, BoxError, Budget, Jitter};
 
@@ -127,9 +130,7 @@ where
     BoxCloneService::new(service.map_err(Into::into))
 }
 
-fn retry(
-    world: &World,
-) -> RetryLayer<tower_failover::classify::ErrorsOnly, tower_failover::replay::Plain> {
+fn retry(world: &World) -> RetryLayer<ErrorsOnly, Plain> {
     let backoff = Backoff::constant(ms(2)).jitter(Jitter::None);
     RetryLayer::plain().max_retries(2).budget(world.budget.clone()).backoff(backoff)
 }
@@ -146,6 +147,17 @@ macro_rules! service {
     ($world:ident) => {
         FallbackLayer::plain().service($world.backup())
     };
+}
+
+/// A circuit breaker as it is.
+fn breaker() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
+    CircuitBreakerLayer::plain()
+}
+
+/// One that opens at each failure, for a moment.
+fn touchy() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
+    let times = Backoff::constant(ms(5)).jitter(Jitter::None);
+    breaker().open_for(times).trip_on(TripRule::consecutive(1)).unwrap()
 }
 
 /// Each stack, and whether its own calls are all that is at work in it: a `Buffer` has a task.
@@ -194,6 +206,38 @@ const STACKS: &[(&str, bool, Build)] = &[
         stack(world, of(buffer(), of(retry(world), service!(world))))
     }),
     ("retry(buffer(value))", false, |world| stack(world, of(retry(world), of(buffer(), value!())))),
+    ("breaker", true, |world| stack(world, breaker())),
+    ("touchy", true, |world| stack(world, touchy())),
+    ("breaker(retry)", true, |world| stack(world, of(breaker(), retry(world)))),
+    ("retry(touchy)", true, |world| stack(world, of(retry(world), touchy()))),
+    ("touchy(retry)", true, |world| stack(world, of(touchy(), retry(world)))),
+    ("touchy(value)", true, |world| stack(world, of(touchy(), value!()))),
+    ("value(touchy)", true, |world| stack(world, of(value!(), touchy()))),
+    ("touchy(service)", true, |world| stack(world, of(touchy(), service!(world)))),
+    ("service(touchy)", true, |world| stack(world, of(service!(world), touchy()))),
+    ("touchy(breaker)", true, |world| stack(world, of(touchy(), breaker()))),
+    ("service(timeout(retry(touchy(timeout))))", true, |world| {
+        let inside = of(retry(world), of(touchy(), timeout()));
+        stack(world, of(service!(world), of(timeout(), inside)))
+    }),
+    ("retry(limit(touchy(limit)))", true, |world| {
+        stack(world, of(retry(world), of(limit(), of(touchy(), limit()))))
+    }),
+    ("value(shed(touchy(limit)))", true, |world| {
+        stack(world, of(value!(), of(LoadShedLayer::new(), of(touchy(), limit()))))
+    }),
+    ("retry(touchy(shed(limit)))", true, |world| {
+        stack(world, of(retry(world), of(touchy(), of(LoadShedLayer::new(), limit()))))
+    }),
+    ("retry(buffer(touchy))", false, |world| {
+        stack(world, of(retry(world), of(buffer(), touchy())))
+    }),
+    ("touchy(buffer(retry))", false, |world| {
+        stack(world, of(touchy(), of(buffer(), retry(world))))
+    }),
+    ("service(touchy(buffer))", false, |world| {
+        stack(world, of(service!(world), of(touchy(), buffer())))
+    }),
 ];
 
 fn of<A, B>(outer: A, inner: B) -> tower::layer::util::Stack<B, A> {
@@ -229,6 +273,12 @@ struct Case {
     alone: bool,
 }
 
+impl Case {
+    fn may_refuse(self) -> bool {
+        self.how != "never" && (self.name.contains("touchy") || self.name.contains("breaker"))
+    }
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} over services that fail {}", self.name, self.how)
@@ -258,8 +308,10 @@ async fn no_service_is_called_unready_and_every_call_gets_its_own_answer() {
                 }
             }
         }
+        // a circuit may refuse where something failed before
+        let least = if case.may_refuse() { 1 } else { 8 };
         let (jobs, calls) = (8, world.first.count());
-        assert!(calls >= jobs && calls <= 9 * jobs, "{case}: {calls} calls");
+        assert!(calls >= least && calls <= 9 * jobs, "{case}: {calls} calls");
         drop(service);
         settle(&world, case).await;
     })
@@ -275,8 +327,13 @@ async fn many_calls_side_by_side_all_end() {
             (1..=20).map(|id| tokio::spawn(service.clone().oneshot(world.job(id)))).collect();
         for (id, call) in (1..).zip(calls) {
             let call = tokio::time::timeout(secs(3_600), call).await;
-            if let Ok(answer) = call.unwrap_or_else(|_| panic!("{case}: it hangs")).unwrap() {
-                assert!(answer == id || answer == INSTEAD, "{case}: {answer} to {id}");
+            match call.unwrap_or_else(|_| panic!("{case}: it hangs")).unwrap() {
+                Ok(answer) => {
+                    assert!(answer == id || answer == INSTEAD, "{case}: {answer} to {id}");
+                }
+                Err(error) => {
+                    assert!(!error.is::<CircuitOpen>() || case.may_refuse(), "{case}: {error}");
+                }
             }
         }
         drop(service);
@@ -307,6 +364,8 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing() {
                 assert_eq!(world.probe.held(), 0, "{case}, {polls} polls");
                 assert_eq!(world.free_permits(), [1, 1], "{case}, {polls} polls");
                 let extra = world.first.count().saturating_sub(before + 1) as u64;
+                // a retry that a circuit refuses has begun too, and is the last one
+                let extra = extra + u64::from(case.may_refuse());
                 let spent = balance - world.budget.balance().min(balance);
                 assert!(spent <= extra, "{case}, {polls} polls: {spent} for {extra}");
             }

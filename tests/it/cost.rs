@@ -2,7 +2,11 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
+use tower::timeout::TimeoutLayer;
 use tower::{Service, ServiceBuilder, service_fn};
+use tower_failover::Ratio;
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::retry::RetryLayer;
 
@@ -59,8 +63,34 @@ fn a_good_call_allocates_nothing() {
 /// The time of arrival is noted in the future itself.
 #[test]
 fn a_good_call_with_a_deadline_allocates_nothing() {
-    let retry = RetryLayer::plain().deadline(std::time::Duration::from_secs(1));
+    let retry = RetryLayer::plain().deadline(Duration::from_secs(1));
     let service =
         ServiceBuilder::new().layer(retry).service(service_fn(|request| echo(request, true)));
     assert_eq!(allocations(service), 0);
+}
+
+/// Also where it is timed, and where the calls are counted in a ring.
+#[test]
+fn a_good_call_through_a_closed_breaker_allocates_nothing() {
+    let half = Ratio::percent::<50>();
+    let slow = TripRule::slow_ratio(half).slower_than(Duration::from_secs(2));
+    let ring = TripRule::failure_ratio(half).last(100);
+    for pending in [false, true] {
+        let inner = service_fn(move |request| echo(request, pending));
+        for rule in [TripRule::failure_ratio(half), slow, ring, TripRule::failures(51)] {
+            let breaker = CircuitBreakerLayer::plain().trip_on(rule).unwrap();
+            let handle = breaker.handle();
+            let alone = ServiceBuilder::new().layer(breaker).service(inner);
+            assert_eq!(allocations(alone), 0, "{rule:?}, pending: {pending}");
+            assert_eq!(handle.snapshot().successes, 1_003);
+        }
+        let backup = service_fn(|request| echo(request, false));
+        let stack = ServiceBuilder::new()
+            .layer(FallbackLayer::plain().service(backup))
+            .layer(RetryLayer::plain())
+            .layer(CircuitBreakerLayer::plain())
+            .layer(TimeoutLayer::new(Duration::from_secs(1)))
+            .service(inner);
+        assert_eq!(allocations(stack), 0, "pending: {pending}");
+    }
 }

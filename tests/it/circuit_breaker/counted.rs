@@ -1,0 +1,213 @@
+//! What counts against a service, outcome by outcome.
+
+use super::*;
+use tower::load_shed::error::Overloaded;
+use tower_failover::Refusal;
+
+/// An answer that is judged like this, with this evidence.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    outcome: Outcome,
+    overloaded: bool,
+    local: bool,
+}
+
+impl Judged {
+    const fn as_(outcome: Outcome) -> Self {
+        Self { outcome, overloaded: false, local: false }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ByHand;
+
+impl Classify<Judged, BoxError> for ByHand {
+    fn classify(&self, result: Result<&Judged, &BoxError>) -> Outcome {
+        result.unwrap().outcome
+    }
+
+    fn evidence(&self, result: Result<&Judged, &BoxError>) -> Evidence {
+        let judged = result.unwrap();
+        let mut evidence = Evidence::default();
+        (evidence.overloaded, evidence.local) = (judged.overloaded, judged.local);
+        evidence
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Counts {
+    Good,
+    Bad,
+    Not,
+}
+
+const THROTTLED: Outcome = Outcome::Throttled { retry_after: None };
+
+/// Each line of the table: what a call ends with, and how that counts; by default, and where throttling
+/// answers are asked for.
+const TABLE: [(Judged, Counts, Counts); 9] = {
+    use Counts::{Bad, Good, Not};
+    let as_ = Judged::as_;
+    let overloaded = Judged { overloaded: true, ..as_(THROTTLED) };
+    let failed_here = Judged { local: true, ..as_(Outcome::Failure) };
+    let refused_here = Judged { local: true, ..as_(Outcome::Refused) };
+    [
+        (as_(Outcome::Success), Good, Good),
+        (as_(Outcome::Failure), Bad, Bad),
+        (failed_here, Bad, Bad),
+        (as_(Outcome::Refused), Bad, Bad),
+        (refused_here, Not, Not),
+        (as_(THROTTLED), Not, Bad),
+        (overloaded, Bad, Bad),
+        (as_(Outcome::Unsuitable), Not, Not),
+        (as_(Outcome::Neutral), Not, Not),
+    ]
+};
+
+/// F8
+#[tokio::test(start_paused = true)]
+async fn each_outcome_counts_as_the_table_says() {
+    let plain = CircuitBreakerLayer::plain().classify(ByHand).open_for(always(OPEN));
+    let layer = plain.trip_on(TripRule::consecutive(2)).unwrap();
+    for (judged, by_default, asked_for) in TABLE {
+        for (layer, expected) in
+            [(layer.clone(), by_default), (layer.clone().count_throttled(), asked_for)]
+        {
+            // clones of one layer share their circuit
+            let circuit = layer.handle();
+            circuit.reset();
+            let before = counts(&circuit);
+            let inner =
+                tower::service_fn(|judged: Judged| async move { Ok::<_, BoxError>(judged) });
+            let service = layer.layer(inner);
+            let ask = |judged| service.clone().oneshot(judged);
+            for _ in 0..2 {
+                ask(judged).await.unwrap();
+            }
+            let after = counts(&circuit);
+            let more: Vec<_> =
+                after.iter().zip(before).map(|(after, before)| after - before).collect();
+            let state = circuit.state();
+            let (column, expected_state) = match expected {
+                Counts::Good => ([2, 0, 0], CircuitState::Closed),
+                Counts::Bad => ([0, 2, 0], CircuitState::Open),
+                Counts::Not => ([0, 0, 2], CircuitState::Closed),
+            };
+            assert_eq!((more, state), (column.to_vec(), expected_state), "{judged:?}");
+
+            // and the same of a probe
+            circuit.reset();
+            for _ in 0..2 {
+                ask(Judged::as_(Outcome::Failure)).await.unwrap();
+            }
+            sleep(OPEN).await;
+            ask(judged).await.unwrap();
+            let reopened = circuit.state() == CircuitState::Open;
+            assert_eq!(reopened, expected == Counts::Bad, "{judged:?} for a probe");
+            assert_eq!(circuit.snapshot().probes, 0, "{judged:?}");
+        }
+    }
+}
+
+/// F8: what was refused on our own side says nothing about the service
+#[tokio::test(start_paused = true)]
+async fn refusals_from_inside_are_not_counted() {
+    type Make = fn() -> BoxError;
+    let inside: [(&str, Make); 3] = [
+        ("our mark", || Refusal::new().after(secs(1)).into()),
+        ("our mark, deep in", || std::io::Error::other(Refusal::new()).into()),
+        ("tower's load shed", || Overloaded::new().into()),
+    ];
+    for (what, error) in inside {
+        let layer = CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(1)).unwrap();
+        let inner = tower::service_fn(move |()| async move { Err::<(), _>(error()) });
+        let service = layer.layer(inner);
+        for _ in 0..100 {
+            let error = service.clone().oneshot(()).await.unwrap_err();
+            assert!(!error.is::<CircuitOpen>(), "{what}");
+        }
+        assert_eq!(counts(&layer.handle()), [0, 0, 100], "{what}");
+    }
+}
+
+/// F8
+#[tokio::test(start_paused = true)]
+async fn a_circuit_is_not_held_against_the_one_outside() {
+    let inner = Scene::new(breaker());
+    inner.trip().await;
+    let layer = trips_on(TripRule::consecutive(1));
+    let outer = layer.layer(inner.service.clone());
+    for _ in 0..100 {
+        let refused = refusal(outer.clone().oneshot(GOOD).await);
+        assert_eq!(refused.retry_after(), Some(OPEN));
+    }
+    assert_eq!(counts(&layer.handle()), [0, 0, 100]);
+}
+
+/// The same with tower's own layer in between.
+#[tokio::test(start_paused = true)]
+async fn a_load_shed_inside_is_not_counted() {
+    let server = Server::default();
+    let limited = tower::limit::ConcurrencyLimit::new(server.clone(), 1);
+    let layer = trips_on(TripRule::consecutive(1));
+    let service = layer.layer(tower::load_shed::LoadShed::new(limited));
+    let first = tokio::spawn(service.clone().oneshot(GOOD.taking(secs(1))));
+    pass(1).await;
+    for _ in 0..10 {
+        assert!(service.clone().oneshot(GOOD).await.unwrap_err().is::<Overloaded>());
+    }
+    first.await.unwrap().unwrap();
+    assert_eq!(counts(&layer.handle()), [1, 0, 10]);
+}
+
+/// C5
+#[tokio::test(start_paused = true)]
+async fn an_error_of_readiness_is_judged_by_the_next_call() {
+    /// Breaks down a few times, and is well again.
+    struct Unready(u32);
+
+    impl Service<Ask> for Unready {
+        type Response = Outcome;
+        type Error = BoxError;
+        type Future = Answering<Outcome>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            if self.0 == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.0 -= 1;
+            Poll::Ready(Err(format!("unready, {} left", self.0).into()))
+        }
+
+        fn call(&mut self, ask: Ask) -> Self::Future {
+            assert_eq!(self.0, 0, "called while it is unready");
+            Box::pin(async move { Ok(ask.answer) })
+        }
+    }
+
+    let layer = breaker();
+    let mut service = layer.layer(Unready(3));
+    // it is asked once for each call, however often we are
+    for _ in 0..5 {
+        service.ready().await.expect("the circuit itself is ready");
+    }
+    assert_eq!(counts(&layer.handle()), [0, 0, 0], "there was no call");
+    let error = service.call(GOOD).await.unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), counts(&layer.handle())),
+        ("unready, 2 left", [0, 1, 0])
+    );
+    let call = service.ready().await.unwrap().call(GOOD);
+    assert_eq!(counts(&layer.handle()), [0, 2, 0], "also where nobody polls the call");
+    drop(call);
+    assert_eq!(layer.handle().state(), CircuitState::Open);
+    sleep(OPEN).await;
+    // a probe that is not taken has failed
+    assert!(service.ready().await.unwrap().call(GOOD).await.is_err());
+    assert_eq!(layer.handle().state(), CircuitState::Open);
+    sleep(OPEN).await;
+    for _ in 0..2 {
+        service.ready().await.unwrap().call(GOOD).await.unwrap();
+    }
+    assert_eq!(layer.handle().state(), CircuitState::Closed);
+}

@@ -1,0 +1,329 @@
+//! How a circuit comes back.
+
+use super::*;
+use tower_failover::{Deadline, InvalidSetting};
+
+/// F3, F6
+#[tokio::test(start_paused = true)]
+async fn of_two_hundred_callers_never_more_than_three_are_inside() {
+    let layer = breaker().probes(3).and_then(|layer| layer.successes(100)).unwrap();
+    let scene = Arc::new(Scene::half_open(layer).await);
+    let callers = (0..200).map(|caller: u64| {
+        let scene = scene.clone();
+        tokio::spawn(async move {
+            for round in 0..10 {
+                match scene.ask(GOOD.taking(ms(1 + (caller + round) % 7))).await {
+                    Ok(_) => {}
+                    Err(error) => {
+                        let refused = error.downcast::<CircuitOpen>().unwrap();
+                        assert_eq!(refused.state(), CircuitState::HalfOpen);
+                        assert_eq!(refused.retry_after(), None);
+                    }
+                }
+                assert!(scene.seen().probes <= 3);
+                pass(1).await;
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    assert_eq!(scene.state(), CircuitState::HalfOpen);
+    assert_eq!((scene.server.most(), scene.server.inside()), (3, 0));
+    assert!(scene.server.calls() > 10, "as probes end, others follow: {}", scene.server.calls());
+}
+
+/// F4
+#[tokio::test(start_paused = true)]
+async fn no_probe_comes_before_its_time() {
+    let scene = Scene::new(breaker());
+    scene.trip().await;
+    sleep(OPEN - ms(1)).await;
+    assert_eq!(scene.refusal().await.retry_after(), Some(ms(1)));
+    pass(1).await;
+    let _probe = scene.begin(HANGING);
+    assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 1));
+    assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_closes_after_as_many_successes_as_were_asked_for() {
+    for successes in [1, 2, 5] {
+        let scene = Scene::half_open(breaker().successes(successes).unwrap()).await;
+        for _ in 0..successes {
+            assert_ne!(scene.state(), CircuitState::Closed);
+            scene.ask(GOOD).await.unwrap();
+        }
+        assert_eq!(scene.state(), CircuitState::Closed);
+    }
+}
+
+/// F7
+#[tokio::test(start_paused = true)]
+async fn a_failed_probe_reopens_it_whatever_went_well_before() {
+    let scene = Scene::half_open(breaker().successes(3).unwrap()).await;
+    scene.ask_each(2, GOOD).await;
+    scene.ask(BAD).await.unwrap();
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
+    sleep(OPEN).await;
+    scene.ask_each(2, GOOD).await;
+    assert_eq!(scene.state(), CircuitState::HalfOpen, "the successes before count no more");
+    scene.ask(GOOD).await.unwrap();
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// F1, F8
+#[tokio::test(start_paused = true)]
+async fn a_neutral_probe_gives_its_permit_back_and_decides_nothing() {
+    let scene = Scene::half_open(breaker()).await;
+    for _ in 0..100 {
+        scene.ask(NEUTRAL).await.unwrap();
+        assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 0));
+    }
+    scene.ask_each(2, GOOD).await;
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// A4, F1
+#[tokio::test(start_paused = true)]
+async fn a_dropped_probe_gives_its_permit_back() {
+    for polled in [false, true] {
+        let scene = Scene::half_open(breaker()).await;
+        let probe = if polled { scene.begin(HANGING) } else { scene.call(HANGING) };
+        assert_eq!((scene.seen().probes, scene.server.inside()), (1, 1));
+        drop(probe);
+        assert_eq!((scene.seen().probes, scene.server.inside()), (0, 0));
+        assert_eq!(scene.state(), CircuitState::HalfOpen);
+        // in the same moment
+        scene.ask_each(2, GOOD).await;
+        assert_eq!(scene.state(), CircuitState::Closed);
+        assert_eq!(scene.counts()[1..], [2, 1], "the two that opened it, and the dropped one");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_third_probe_in_a_row_that_is_dropped_reopens_it() {
+    let scene = Scene::half_open(breaker()).await;
+    for dropped in 1..=3 {
+        assert_ne!(scene.state(), CircuitState::Closed, "before {dropped}");
+        drop(scene.begin(HANGING));
+    }
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
+    // not the third since it became half-open
+    for between in [GOOD, NEUTRAL] {
+        let scene = Scene::half_open(breaker()).await;
+        for _ in 0..2 {
+            drop(scene.begin(HANGING));
+        }
+        scene.ask(between).await.unwrap();
+        for _ in 0..2 {
+            drop(scene.begin(HANGING));
+        }
+        assert_eq!(scene.state(), CircuitState::HalfOpen, "after one that was answered");
+        drop(scene.begin(HANGING));
+        assert_eq!(scene.state(), CircuitState::Open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_its_caller_gives_up_late_reopens_it() {
+    let layer = breaker().hang_after(ms(300)).probe_timeout(secs(60)).unwrap();
+    let scene = Scene::half_open(layer).await;
+    let probe = scene.begin(HANGING);
+    pass(300).await;
+    drop(probe);
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_dropped_at_its_deadline_reopens_it() {
+    type Request = http::Request<()>;
+    let layer = CircuitBreakerLayer::http()
+        .trip_on(TripRule::consecutive(1))
+        .unwrap()
+        .open_for(always(OPEN))
+        .hang_after(secs(10));
+    for (held, state) in [(99, CircuitState::HalfOpen), (100, CircuitState::Open)] {
+        let circuit = layer.handle();
+        circuit.reset();
+        let mut answers = [true].into_iter();
+        let inner = tower::service_fn(move |_: Request| {
+            let fails = answers.next().is_some();
+            async move {
+                if !fails {
+                    std::future::pending::<()>().await;
+                }
+                Err::<http::Response<String>, BoxError>("down".into())
+            }
+        });
+        let mut service = layer.layer(inner);
+        assert!(service.ready().await.unwrap().call(Request::default()).await.is_err());
+        sleep(OPEN).await;
+        let mut request = Request::default();
+        request.extensions_mut().insert(Deadline::within(ms(100)));
+        let mut probe = spawn(service.ready().await.unwrap().call(request));
+        assert!(probe.poll().is_pending());
+        pass(held).await;
+        drop(probe);
+        assert_eq!(circuit.state(), state, "after {held} ms of 100");
+    }
+}
+
+/// A11, A12
+#[tokio::test(start_paused = true)]
+async fn a_hung_probe_is_overtaken_after_the_probe_timeout() {
+    let scene = Scene::half_open(breaker().probe_timeout(secs(3)).unwrap()).await;
+    let hung = scene.begin(HANGING);
+    std::mem::forget(scene.call(HANGING));
+    pass(2_999).await;
+    assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
+    pass(1).await;
+    let refused = scene.refusal().await;
+    assert_eq!((refused.state(), refused.retry_after()), (CircuitState::Open, Some(OPEN)));
+    sleep(OPEN).await;
+    scene.ask_each(2, GOOD).await;
+    assert_eq!(scene.state(), CircuitState::Closed, "while the probe still hangs");
+    drop(hung);
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// A12: nobody needs to look in between
+#[tokio::test(start_paused = true)]
+async fn a_hung_probe_failed_when_its_time_was_up() {
+    let scene = Scene::half_open(breaker()).await;
+    let _hung = scene.begin(HANGING);
+    // the timeout of 1 s, and the time open after it
+    sleep(secs(1) + OPEN).await;
+    scene.ask_each(2, GOOD).await;
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Closed, 2));
+}
+
+/// F2
+#[tokio::test(start_paused = true)]
+async fn what_an_overtaken_probe_says_changes_nothing() {
+    for late in [GOOD, BAD] {
+        let scene = Scene::half_open(breaker().probes(2).unwrap()).await;
+        let mut probe = scene.begin(late.taking(secs(12)));
+        pass(1_000).await;
+        assert_eq!(scene.refusal().await.state(), CircuitState::Open);
+        sleep(OPEN).await;
+        scene.ask(GOOD).await.unwrap();
+        assert_eq!(scene.state(), CircuitState::HalfOpen);
+        pass(1_000).await;
+        assert!(probe.poll().is_ready());
+        assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 0));
+        scene.ask(GOOD).await.unwrap();
+        assert_eq!(scene.state(), CircuitState::Closed);
+    }
+}
+
+/// D16
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_the_moment_of_the_probe_timeout_is_in_time() {
+    let layer = breaker().probe_timeout(secs(3)).unwrap().successes(1).unwrap();
+    let scene = Scene::half_open(layer).await;
+    scene.ask(GOOD.taking(secs(3))).await.unwrap();
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_are_slower_than_the_window_still_close_it() {
+    let rule = TripRule::failures(2).within(secs(1));
+    let scene = Scene::half_open(trips_on(rule).probe_timeout(secs(60)).unwrap()).await;
+    scene.ask_each(2, GOOD.taking(secs(30))).await;
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_is_judged_by_the_rule_for_slow_calls_too() {
+    let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
+    for (takes, state) in [(2_000, CircuitState::Closed), (2_001, CircuitState::Open)] {
+        let layer = breaker().trip_on(slow).and_then(|layer| layer.successes(1));
+        let layer = layer.and_then(|layer| layer.probe_timeout(secs(60))).unwrap();
+        let scene = Scene::half_open(layer).await;
+        scene.ask(GOOD.taking(ms(takes))).await.unwrap();
+        assert_eq!(scene.state(), state, "{takes} ms");
+    }
+}
+
+/// The time of the rule for slow calls is the probe's where nothing else is said.
+#[tokio::test(start_paused = true)]
+async fn a_probe_has_the_time_of_a_call_that_is_not_slow() {
+    let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
+    let scene = Scene::half_open(breaker().trip_on(slow).unwrap()).await;
+    let _hung = scene.begin(HANGING);
+    pass(1_999).await;
+    assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
+    pass(1).await;
+    assert_eq!(scene.refusal().await.state(), CircuitState::Open);
+}
+
+/// F2
+#[tokio::test(start_paused = true)]
+async fn answers_to_calls_from_before_the_trip_change_nothing_when_they_come() {
+    for late in [GOOD, BAD] {
+        // also where the circuit has closed again, and its windows are those of another period
+        for at in [secs(5), secs(10), secs(15)] {
+            let scene = Scene::new(breaker());
+            let old: Vec<_> = (0..5).map(|_| scene.begin(late.taking(at))).collect();
+            scene.trip().await;
+            sleep(at.min(OPEN)).await;
+            if at >= OPEN {
+                scene.ask(GOOD).await.unwrap();
+            }
+            if at > OPEN {
+                scene.ask(GOOD).await.unwrap();
+                sleep(at - OPEN).await;
+            }
+            let before = (scene.state(), scene.seen().rules, scene.seen().opened);
+            for mut call in old {
+                assert!(call.poll().is_ready());
+            }
+            let after = (scene.state(), scene.seen().rules, scene.seen().opened);
+            assert_eq!(before, after, "{late:?} after {at:?}");
+        }
+    }
+}
+
+/// F6
+#[tokio::test(start_paused = true)]
+async fn on_a_ramp_a_growing_share_is_let_through() {
+    let scene = Scene::half_open(breaker().ramp(secs(60))).await;
+    scene.ask_each(2, GOOD).await;
+    assert_eq!(scene.state(), CircuitState::Ramp);
+    // Envoy's slow start: at least a tenth, and then as much as has passed of the time
+    let mut begun = 0;
+    for (at, share) in [(1, 10), (6, 10), (30, 50), (45, 75)] {
+        sleep(secs(at - begun)).await;
+        begun = at;
+        let asked = futures_util::future::join_all((0..100).map(|_| scene.ask(GOOD))).await;
+        let passed: i32 = asked.iter().map(|asked| i32::from(asked.is_ok())).sum();
+        assert!((passed - share).abs() <= 1, "{passed} of 100 after {at} s");
+    }
+    sleep(secs(15)).await;
+    assert_eq!((scene.state(), scene.seen().share), (CircuitState::Closed, 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_ramp_the_rules_hold() {
+    let scene = Scene::half_open(breaker().ramp(secs(60))).await;
+    scene.ask_each(2, GOOD).await;
+    while scene.state() == CircuitState::Ramp {
+        let _ = scene.ask(BAD).await;
+    }
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
+}
+
+#[test]
+fn times_and_numbers_of_zero_are_refused_when_they_are_set() {
+    let layer = CircuitBreakerLayer::plain;
+    let wrong: [(InvalidSetting, &str); 4] = [
+        (layer().probes(0).unwrap_err(), "the probes of a circuit"),
+        (layer().successes(0).unwrap_err(), "the successes that close a circuit"),
+        (layer().probe_timeout(Duration::ZERO).unwrap_err(), "the timeout of a probe"),
+        (layer().dwell(Duration::ZERO).unwrap_err(), "the dwell of a share"),
+    ];
+    for (error, what) in wrong {
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}

@@ -1,0 +1,287 @@
+//! What callers meet while a circuit is open, and for how long.
+
+use super::*;
+use crate::support::{Hostile, timed};
+use tower::buffer::Buffer;
+use tower_failover::Budget;
+use tower_failover::classify::ErrorsOnly;
+use tower_failover::retry::RetryLayer;
+use tower_failover::{Ratio, Refusal};
+
+/// C8
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_ready_and_leaves_the_service_alone() {
+    /// Never ready again after its first calls.
+    #[derive(Clone)]
+    struct Stuck(Server);
+
+    impl Service<Ask> for Stuck {
+        type Response = Outcome;
+        type Error = BoxError;
+        type Future = Answering<Outcome>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            let _ = Service::poll_ready(&mut self.0, cx);
+            if self.0.calls() < 2 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn call(&mut self, ask: Ask) -> Self::Future {
+            self.0.call(ask)
+        }
+    }
+
+    let (layer, server) = (breaker(), Server::default());
+    let mut service = layer.layer(Stuck(server.clone()));
+    for _ in 0..2 {
+        service.ready().await.unwrap().call(BAD).await.unwrap();
+    }
+    let (polls, calls) = (server.polls(), server.calls());
+    for _ in 0..100 {
+        let mut other = service.clone();
+        for service in [&mut service, &mut other] {
+            let ready = service.ready().now_or_never().expect("it is ready at once").unwrap();
+            refusal(ready.call(GOOD).now_or_never().expect("it is refused at once"));
+        }
+    }
+    assert_eq!((server.polls(), server.calls()), (polls, calls));
+    assert_eq!(layer.handle().snapshot().refused, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_names_the_circuit_and_the_time_that_remains() {
+    let scene = Scene::new(breaker().name("ledger"));
+    scene.trip().await;
+    pass(2_500).await;
+    let error = scene.ask(GOOD).await.unwrap_err();
+    assert_eq!(error.to_string(), "circuit `ledger` is open for another 7.5s");
+    let refused = error.downcast_ref::<CircuitOpen>().unwrap();
+    assert_eq!((refused.name(), refused.state()), ("ledger", CircuitState::Open));
+    assert_eq!(refused.retry_after(), Some(ms(7_500)));
+    // the mark by which all layers know it
+    let source = error.source().unwrap().downcast_ref::<Refusal>().unwrap();
+    assert_eq!(source.retry_after(), Some(ms(7_500)));
+    assert_eq!(Refusal::find(&*error), Some(*source));
+    assert!(source.to_string().contains("7.5s"));
+    let judged = Err::<&(), _>(&error);
+    assert_eq!(ErrorsOnly::new().classify(judged), Outcome::Refused);
+    assert!(Classify::<(), _>::evidence(&ErrorsOnly::new(), judged).local);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_service_keeps_its_sources() {
+    let inner = tower::service_fn(|()| async {
+        let cause = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "cause");
+        Err::<(), _>(std::io::Error::other(cause))
+    });
+    let layer = CircuitBreakerLayer::plain();
+    let error = layer.layer(inner).oneshot(()).await.unwrap_err();
+    let outer = error.downcast_ref::<std::io::Error>().expect("the service's own error");
+    assert_eq!(outer.get_ref().unwrap().to_string(), "cause");
+}
+
+/// F14
+#[tokio::test(start_paused = true)]
+async fn a_retry_outside_neither_waits_nor_pays_for_a_refusal() {
+    let scene = Scene::new(breaker());
+    scene.trip().await;
+    let budget = Budget::new().min_per_second(1).bank(secs(5));
+    let retry = RetryLayer::plain().max_retries(3).budget(budget.clone()).backoff(always(secs(1)));
+    let retry = retry.layer(scene.service.clone());
+    for _ in 0..10 {
+        let (answer, took) = timed(retry.clone().oneshot(GOOD)).await;
+        refusal(answer);
+        assert_eq!(took, Duration::ZERO);
+    }
+    assert_eq!(budget.balance(), 5);
+    assert_eq!((scene.seen().refused, scene.server.calls()), (10, 2), "each asked once");
+}
+
+/// C4
+#[tokio::test(start_paused = true)]
+async fn a_stack_under_a_buffer_survives_an_opening_and_a_closing() {
+    let scene = Scene::new(breaker());
+    let service = Buffer::new(scene.service.clone(), 16);
+    let ask = |ask| service.clone().oneshot(ask);
+    for _ in 0..5 {
+        for _ in 0..2 {
+            ask(BAD).await.unwrap();
+        }
+        refusal(ask(GOOD).await);
+        sleep(OPEN).await;
+        for _ in 0..3 {
+            ask(GOOD).await.unwrap();
+        }
+        assert_eq!(scene.state(), CircuitState::Closed);
+    }
+}
+
+/// C1, C2
+#[tokio::test(start_paused = true)]
+async fn what_was_ready_while_it_was_open_is_refused_later() {
+    let (layer, server) = (breaker().successes(1).unwrap(), Server::default());
+    let mut service = layer.layer(Hostile::new(server.clone()));
+    for _ in 0..2 {
+        service.ready().await.unwrap().call(BAD).await.unwrap();
+    }
+    for moment in ["half-open", "closed"] {
+        layer.handle().reset();
+        let mut other = service.clone();
+        for _ in 0..2 {
+            other.ready().await.unwrap().call(BAD).await.unwrap();
+        }
+        let calls = server.calls();
+        service.ready().await.unwrap();
+        sleep(OPEN).await;
+        if moment == "closed" {
+            other.ready().await.unwrap().call(GOOD).await.unwrap();
+            assert_eq!(layer.handle().state(), CircuitState::Closed);
+        }
+        let refused = refusal(service.call(GOOD).await);
+        assert_eq!(refused.retry_after(), Some(Duration::ZERO), "{moment}: it would pass now");
+        assert_eq!(server.calls(), calls + usize::from(moment == "closed"));
+        service.ready().await.unwrap().call(GOOD).await.unwrap();
+    }
+}
+
+/// C1, C3
+#[tokio::test(start_paused = true)]
+async fn what_was_ready_before_it_opened_is_refused_as_well() {
+    let (layer, server) = (breaker(), Server::default());
+    let mut service = layer.layer(Hostile::new(server.clone()));
+    let mut other = service.clone();
+    service.ready().await.unwrap();
+    for _ in 0..2 {
+        other.ready().await.unwrap().call(BAD).await.unwrap();
+    }
+    assert_eq!(refusal(service.call(GOOD).await).retry_after(), Some(OPEN));
+    sleep(OPEN).await;
+    // still ready inside, and asked anew
+    for _ in 0..2 {
+        service.ready().await.unwrap().call(GOOD).await.unwrap();
+    }
+    assert_eq!(layer.handle().state(), CircuitState::Closed);
+    assert_eq!(server.calls(), 4);
+}
+
+/// Doubles from 1 s to 30 s, without jitter.
+fn growing() -> Breaker {
+    let times = Backoff::exponential(secs(1)).cap(secs(30)).jitter(Jitter::None);
+    breaker().open_for(times)
+}
+
+async fn open_time(scene: &Scene) -> Duration {
+    assert_eq!(scene.state(), CircuitState::Open);
+    let time = scene.seen().next_probe.expect("it waits for a probe");
+    assert_eq!(scene.refusal().await.retry_after(), Some(time));
+    time
+}
+
+/// F7
+#[tokio::test(start_paused = true)]
+async fn the_time_it_is_open_grows_with_each_reopening_up_to_a_cap() {
+    let scene = Scene::new(growing());
+    scene.trip().await;
+    for expected in [1, 2, 4, 8, 16, 30, 30, 30] {
+        let time = open_time(&scene).await;
+        assert_eq!(time, secs(expected));
+        sleep(time).await;
+        scene.ask(BAD).await.unwrap();
+    }
+}
+
+/// F7
+#[tokio::test(start_paused = true)]
+async fn it_falls_back_only_after_a_good_time_that_lasts() {
+    let scene = Scene::new(growing());
+    scene.trip().await;
+    let mut expected = 1;
+    // so long it is closed in between
+    for (good, falls_back) in [(1, false), (59, false), (60, true), (59, false), (1_000, true)] {
+        assert_eq!(open_time(&scene).await, secs(expected));
+        sleep(secs(expected)).await;
+        scene.ask_each(2, GOOD).await;
+        sleep(secs(good)).await;
+        scene.trip().await;
+        expected = if falls_back { 1 } else { expected * 2 };
+    }
+    assert_eq!(open_time(&scene).await, secs(1));
+}
+
+/// D7, E1, E8
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_reopenings_do_not_overflow_anything() {
+    let scene = Scene::new(growing().successes(1).unwrap());
+    scene.trip().await;
+    for _ in 0..10_000 {
+        sleep(secs(30)).await;
+        scene.ask(BAD).await.unwrap();
+    }
+    assert_eq!((open_time(&scene).await, scene.seen().opened), (secs(30), 10_001));
+    sleep(secs(30)).await;
+    scene.ask(GOOD).await.unwrap();
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// G13
+#[tokio::test(start_paused = true)]
+async fn two_breakers_that_open_in_the_same_moment_probe_at_different_times() {
+    let layer = || CircuitBreakerLayer::plain().classify(AsTold).trip_on(TripRule::consecutive(2));
+    let scenes = [(); 8].map(|()| Scene::new(layer().unwrap()));
+    let mut times = Vec::new();
+    for scene in &scenes {
+        scene.trip().await;
+        times.push(open_time(scene).await);
+    }
+    assert!(times.iter().all(|time| (ms(800)..=ms(1_200)).contains(time)), "{times:?}");
+    times.sort();
+    times.dedup();
+    assert_eq!(times.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_seed_the_times_are_the_same_again() {
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        let layer = CircuitBreakerLayer::plain().classify(AsTold).seed(7);
+        let scene = Scene::new(layer.trip_on(TripRule::consecutive(2)).unwrap());
+        scene.trip().await;
+        times.push(open_time(&scene).await);
+    }
+    assert_eq!(times[0], times[1]);
+}
+
+/// H1
+#[tokio::test(start_paused = true)]
+async fn a_service_that_throttles_can_lengthen_the_time_to_a_minute() {
+    for (asked, open) in [(1, 10), (10, 10), (25, 25), (60, 60), (10_u64.pow(18), 60)] {
+        let scene = Scene::new(breaker().count_throttled());
+        let retry_after = Some(secs(asked));
+        let throttled = Ask { answer: Outcome::Throttled { retry_after }, takes: Duration::ZERO };
+        scene.ask_each(2, throttled).await;
+        assert_eq!(open_time(&scene).await, secs(open), "{asked} s");
+    }
+}
+
+/// D5
+#[tokio::test(start_paused = true)]
+async fn with_no_open_time_it_is_half_open_at_once() {
+    let scene = Scene::new(breaker().open_for(always(Duration::ZERO)));
+    scene.trip().await;
+    scene.ask_each(2, GOOD).await;
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// F11, L5
+#[test]
+fn a_breaker_needs_no_runtime() {
+    let half = TripRule::failure_ratio(Ratio::percent::<50>()).last(2);
+    let layer = CircuitBreakerLayer::plain().trip_on(half).unwrap();
+    let inner = tower::service_fn(|fails: bool| async move {
+        if fails { Err(BoxError::from("down")) } else { Ok(()) }
+    });
+    let service = layer.layer(inner);
+    let ask = |fails| service.clone().oneshot(fails).now_or_never().expect("at once");
+    assert!(ask(false).is_ok());
+    assert!(ask(true).is_err());
+    refusal(ask(false));
+}
