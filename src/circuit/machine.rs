@@ -281,6 +281,7 @@ impl Machine {
                 let share = self.share(settings, now);
                 let severity = severity.clamp(0.0, 1.0);
                 let share = share * (CUT.0 - (CUT.0 - CUT.1) * severity);
+                self.forget(settings, now);
                 self.degrade(share.max(FLOOR), now);
             }
             Action::Degrade => {}
@@ -311,13 +312,18 @@ impl Machine {
     }
 
     fn open(&mut self, settings: &Settings, hint: Option<Duration>, now: Duration) {
+        self.forget(settings, now);
+        let time = self.progress.next(&settings.open_for);
+        let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
+        self.turn(Phase::Open { until: now.saturating_add(time) });
+    }
+
+    /// A good time ends, which may have been long enough.
+    fn forget(&mut self, settings: &Settings, now: Duration) {
         let good = matches!(self.phase, Phase::Closed | Phase::Ramp { .. });
         if good && now.saturating_sub(self.closed_since) >= settings.forget_after {
             self.progress.restart();
         }
-        let time = self.progress.next(&settings.open_for);
-        let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
-        self.turn(Phase::Open { until: now.saturating_add(time) });
     }
 
     fn close(&mut self, settings: &Settings, now: Duration) {
