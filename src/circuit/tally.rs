@@ -3,6 +3,7 @@
 use super::rule::{Action, Counts, Limit, Span, TripRule};
 use super::words::When;
 use crate::window::{CountWindow, Era, Streak, TimeWindow, Totals};
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// What a rule looks at of a call that has ended.
@@ -20,6 +21,12 @@ pub(super) struct Reached {
     pub(super) action: Action,
     /// How far beyond its limit: from 0, just there, to 1, all calls.
     pub(super) severity: f64,
+}
+
+impl Reached {
+    pub(super) fn by_gravity(&self, other: &Self) -> Ordering {
+        self.action.cmp(&other.action).then(self.severity.total_cmp(&other.severity))
+    }
 }
 
 #[derive(Debug)]
