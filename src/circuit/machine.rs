@@ -48,6 +48,8 @@ pub(crate) struct Machine {
     /// The open times, which grow.
     progress: Progress,
     closed_since: Duration,
+    /// How often it has opened.
+    opened: u64,
     last_probe: u32,
     /// What is left over of the share of a call, from call to call.
     share_left: f64,
@@ -63,6 +65,7 @@ impl Machine {
             generation: first,
             progress: Progress::new(seed),
             closed_since: now,
+            opened: 0,
             last_probe: 0,
             share_left: 1.0,
         }
@@ -74,6 +77,10 @@ impl Machine {
 
     pub(crate) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Every call is let through, and its result counts.
@@ -313,6 +320,7 @@ impl Machine {
 
     fn open(&mut self, settings: &Settings, hint: Option<Duration>, now: Duration) {
         self.forget(settings, now);
+        self.opened += 1;
         let time = self.progress.next(&settings.open_for);
         let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
         self.turn(Phase::Open { until: now.saturating_add(time) });

@@ -51,7 +51,6 @@ struct Counts {
     slow: AtomicU64,
     neutral: AtomicU64,
     refused: AtomicU64,
-    opened: AtomicU64,
 }
 
 /// The circuit has changed.
@@ -327,7 +326,7 @@ impl Circuit {
             share: machine.share(&self.settings, now),
             probes: machine.probes(),
             next_probe: machine.next_probe(now),
-            opened: count(&self.counts.opened),
+            opened: machine.opened(),
             successes: self.lines.iter().map(|line| count(&line.0.successes)).sum(),
             failures: count(&self.counts.failures),
             slow: count(&self.counts.slow),
@@ -351,9 +350,6 @@ impl Circuit {
         }
         self.publish(&machine);
         let to = machine.state(&self.settings, now);
-        if to == CircuitState::Open {
-            self.counts.opened.fetch_add(1, Relaxed);
-        }
         let change = Change {
             generation: machine.when().generation(),
             from,
