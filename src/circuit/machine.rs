@@ -354,7 +354,7 @@ impl Machine {
         if passed < settings.dwell {
             return;
         }
-        let dwells = (passed.as_secs_f64() / settings.dwell.as_secs_f64().max(1e-9)).floor();
+        let dwells = (passed.as_nanos() / settings.dwell.as_nanos().max(1)) as f64;
         let steps = match calm() {
             Some(true) => 1.0,
             Some(false) => return,
