@@ -1,6 +1,7 @@
 //! The circuit without a service: what its rules count, how its states follow, and a plain model of both.
 
 mod machine;
+mod model;
 mod recovery;
 mod rules;
 mod threads;

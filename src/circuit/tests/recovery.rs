@@ -252,6 +252,19 @@ fn a_share_without_calls_is_raised_for_each_dwell_that_passed() {
     }
 }
 
+/// In floating point, 9 ms divided by 3 ms are less than three
+#[test]
+fn a_dwell_is_over_exactly_when_it_is() {
+    for (dwell, dwells) in (1..100).flat_map(|dwell| (1..10).map(move |dwells| (dwell, dwells))) {
+        let mut steps = Steps::new(Settings { dwell: ms(dwell), ..plainly() });
+        steps.trip(Action::Degrade);
+        steps.wait(ms(dwell) * dwells);
+        let _ = steps.admit();
+        let share = 0.5 + 0.05 * f64::from(dwells);
+        assert!((steps.share() - share).abs() < 1e-9, "{dwells} times {dwell} ms");
+    }
+}
+
 /// The whole way through a circuit: the calls of a share decide about the next one
 #[test]
 fn a_degraded_circuit_follows_what_its_calls_say() {
