@@ -16,8 +16,11 @@ pub(crate) struct Totals {
     pub(crate) hits: u64,
 }
 
-/// Counts from 1 and skips zero, which stands for "never".
+/// Counts from 1 up to [`LAST_ERA`], and then from 1 again; zero stands for "never".
 pub(crate) type Era = u32;
+
+/// The one above stands for no era.
+pub(crate) const LAST_ERA: Era = Era::MAX - 1;
 
 /// Whether `a` comes after `b`, also where the count has begun anew in between.
 fn is_newer(a: Era, b: Era) -> bool {

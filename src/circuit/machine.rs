@@ -3,7 +3,7 @@
 use super::rule::Action;
 use super::words::{Admission, CircuitState, Mode, Refused, Settings, Verdict, When};
 use crate::backoff::Progress;
-use crate::window::Era;
+use crate::window::{Era, LAST_ERA};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ pub(crate) struct Machine {
     generation: Era,
     /// The open times, which grow.
     progress: Progress,
+    closed_since: Duration,
     /// How often it has opened.
     opened: u64,
-    closed_since: Duration,
     last_probe: u32,
     /// What is left over of the share of a call, from call to call.
     share_left: f64,
@@ -64,8 +64,8 @@ impl Machine {
             period: first,
             generation: first,
             progress: Progress::new(seed),
-            opened: 0,
             closed_since: now,
+            opened: 0,
             last_probe: 0,
             share_left: 1.0,
         }
@@ -77,6 +77,10 @@ impl Machine {
 
     pub(crate) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Every call is let through, and its result counts.
@@ -119,10 +123,6 @@ impl Machine {
             (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => 0.0,
             (_, Phase::Ramp { since }) => ramp_share(settings, *since, now),
         }
-    }
-
-    pub(crate) fn opened(&self) -> u64 {
-        self.opened
     }
 
     /// How many probes are out.
@@ -288,6 +288,7 @@ impl Machine {
                 let share = self.share(settings, now);
                 let severity = severity.clamp(0.0, 1.0);
                 let share = share * (CUT.0 - (CUT.0 - CUT.1) * severity);
+                self.forget(settings, now);
                 self.degrade(share.max(FLOOR), now);
             }
             Action::Degrade => {}
@@ -309,8 +310,7 @@ impl Machine {
 
     fn turn(&mut self, phase: Phase) {
         self.phase = phase;
-        // zero stands for "never" in the windows, and the last one for no period
-        self.generation = if self.generation < Era::MAX - 1 { self.generation + 1 } else { 1 };
+        self.generation = if self.generation < LAST_ERA { self.generation + 1 } else { 1 };
         self.share_left = 1.0;
         if !self.flows() {
             self.period = self.generation;
@@ -318,14 +318,19 @@ impl Machine {
     }
 
     fn open(&mut self, settings: &Settings, hint: Option<Duration>, now: Duration) {
+        self.forget(settings, now);
+        self.opened += 1;
+        let time = self.progress.next(&settings.open_for);
+        let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
+        self.turn(Phase::Open { until: now.saturating_add(time) });
+    }
+
+    /// A good time ends, which may have been long enough.
+    fn forget(&mut self, settings: &Settings, now: Duration) {
         let good = matches!(self.phase, Phase::Closed | Phase::Ramp { .. });
         if good && now.saturating_sub(self.closed_since) >= settings.forget_after {
             self.progress.restart();
         }
-        let time = self.progress.next(&settings.open_for);
-        let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
-        self.turn(Phase::Open { until: now.saturating_add(time) });
-        self.opened += 1;
     }
 
     fn close(&mut self, settings: &Settings, now: Duration) {
@@ -348,7 +353,7 @@ impl Machine {
         if passed < settings.dwell {
             return;
         }
-        let dwells = (passed.as_secs_f64() / settings.dwell.as_secs_f64().max(1e-9)).floor();
+        let dwells = (passed.as_nanos() / settings.dwell.as_nanos().max(1)) as f64;
         let steps = match calm() {
             Some(true) => 1.0,
             Some(false) => return,

@@ -302,7 +302,7 @@ impl Circuit {
             .tallies
             .iter()
             .filter_map(|tally| tally.reached(now, tally.era(admission.when, admission.when)?));
-        let Reached { action, severity } = reached.max_by_key(|reached| reached.action)?;
+        let Reached { action, severity } = reached.max_by(Reached::by_gravity)?;
         self.change(now, |machine, settings| {
             machine.trip(settings, admission, action, severity, hint, now);
         })

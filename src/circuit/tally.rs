@@ -3,6 +3,7 @@
 use super::rule::{Action, Counts, Limit, Span, TripRule};
 use super::words::When;
 use crate::window::{CountWindow, Era, Streak, TimeWindow, Totals};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,12 @@ pub(super) struct Reached {
     pub(super) action: Action,
     /// How far beyond its limit: from 0, just there, to 1, all calls.
     pub(super) severity: f64,
+}
+
+impl Reached {
+    pub(super) fn by_gravity(&self, other: &Self) -> Ordering {
+        self.action.cmp(&other.action).then(self.severity.total_cmp(&other.severity))
+    }
 }
 
 #[derive(Debug)]

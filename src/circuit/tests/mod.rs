@@ -1,0 +1,129 @@
+//! The circuit without a service: what its rules count, how its states follow, and a plain model of both.
+
+mod machine;
+mod model;
+mod recovery;
+mod rules;
+mod threads;
+
+use super::*;
+use crate::backoff::{Backoff, Jitter};
+use crate::ratio::Ratio;
+use crate::window::Era;
+use std::time::Duration;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn ratio(share: f64) -> Ratio {
+    Ratio::new(share).unwrap()
+}
+
+/// One second of waiting, each time; two probes' successes close it.
+fn plainly() -> Settings {
+    Settings { open_for: steadily(secs(1)), ..Settings::default() }
+}
+
+fn steadily(time: Duration) -> Backoff {
+    Backoff::constant(time).jitter(Jitter::None)
+}
+
+fn probe_closes() -> Settings {
+    Settings { successes: 1, ..plainly() }
+}
+
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct End {
+    verdict: Verdict,
+    /// How long its head and all of it took.
+    took: Option<(Duration, Duration)>,
+    hint: Option<Duration>,
+}
+
+const GOOD: End = End { verdict: Verdict::Good, took: None, hint: None };
+const BAD: End = End { verdict: Verdict::Bad, took: None, hint: None };
+const NEUTRAL: End = End { verdict: Verdict::Neutral, took: None, hint: None };
+const DROPPED: End = End { verdict: Verdict::Dropped, took: None, hint: None };
+
+impl End {
+    fn after(self, took: Duration) -> Self {
+        Self { took: Some((took, took)), ..self }
+    }
+}
+
+/// What the layer does with the end of a call.
+fn end(circuit: &Circuit, admission: Admission, end: End, now: Duration) -> Option<Change> {
+    let look = match end.verdict {
+        Verdict::Good => circuit.succeeded(admission, end.took, now),
+        Verdict::Bad => circuit.failed(admission, end.took, now),
+        Verdict::Neutral | Verdict::Dropped => {
+            circuit.said_nothing();
+            false
+        }
+    };
+    if admission.is_probe() {
+        circuit.probed(admission, end.verdict, end.took, end.hint, now)
+    } else if look {
+        circuit.look(admission, end.hint, now)
+    } else {
+        None
+    }
+}
+
+/// What the layer does with the beginning of a call.
+fn begin(circuit: &Circuit, now: Duration) -> Result<Admission, Refused> {
+    circuit.free().map_or_else(|| circuit.admit(now).0, Ok)
+}
+
+/// A circuit and its time.
+struct Bench {
+    circuit: Circuit,
+    now: Duration,
+}
+
+impl Bench {
+    fn new(rules: &[TripRule], settings: Settings) -> Self {
+        rules.iter().for_each(|rule| rule.check().unwrap());
+        Self { circuit: Circuit::new(rules, settings, 7, false), now: Duration::ZERO }
+    }
+
+    fn state(&self) -> CircuitState {
+        self.circuit.state(self.now)
+    }
+
+    fn share(&self) -> f64 {
+        self.circuit.snapshot(self.now).share
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn begin(&self) -> Result<Admission, Refused> {
+        begin(&self.circuit, self.now)
+    }
+
+    #[track_caller]
+    fn admitted(&self) -> Admission {
+        self.begin().expect("let through")
+    }
+
+    fn end(&self, admission: Admission, how: End) -> Option<Change> {
+        end(&self.circuit, admission, how, self.now)
+    }
+
+    /// Calls that end at once, and are let through.
+    #[track_caller]
+    fn calls(&self, count: u32, how: End) -> CircuitState {
+        for _ in 0..count {
+            self.end(self.admitted(), how);
+        }
+        self.state()
+    }
+}
