@@ -3,6 +3,7 @@
 mod support;
 
 mod api;
+mod circuit_breaker;
 mod classify;
 mod contract;
 mod cost;

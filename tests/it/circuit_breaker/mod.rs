@@ -1,0 +1,4 @@
+//! The circuit breaker.
+
+mod bodies;
+mod ends;
