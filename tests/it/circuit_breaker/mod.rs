@@ -1,4 +1,9 @@
 //! The circuit breaker.
 
 mod bodies;
+mod counted;
 mod ends;
+mod gated;
+mod grpc;
+mod keyed;
+mod sharing;

@@ -1,0 +1,1 @@
+//! A circuit for each key, so many at most.
