@@ -124,6 +124,17 @@ pub(super) fn counts(circuit: &CircuitHandle) -> [u64; 3] {
     [counts.successes, counts.failures, counts.neutral]
 }
 
+/// The same, as soon as that many calls are counted: a server settles when it has sent its answer.
+pub(super) async fn settled(circuit: &CircuitHandle, calls: u64) -> [u64; 3] {
+    loop {
+        let counts = counts(circuit);
+        if counts.iter().sum::<u64>() >= calls {
+            return counts;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(super) const NOTHING: [u64; 3] = [0, 0, 0];
 pub(super) const GOOD: [u64; 3] = [1, 0, 0];
 pub(super) const BAD: [u64; 3] = [0, 1, 0];

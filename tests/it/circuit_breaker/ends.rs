@@ -1,19 +1,21 @@
 //! Where an attempt ends that has a body, and how often that is counted.
 
 use super::bodies::*;
-use crate::support::{ms, now, secs, sleep};
+use crate::support::{Scripted, ms, now, secs, sleep};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio_test::task::spawn;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitHandle, CircuitState};
 use tower_failover::classify::{AtEnd, Classify, HttpClassifier};
 use tower_failover::record::RecordBody;
 use tower_failover::replay::Http;
+use tower_failover::retry::RetryLayer;
 use tower_failover::{BoxError, Deadline, Outcome};
 
 type Breaker = CircuitBreakerLayer<HttpClassifier, Http>;
@@ -272,6 +274,30 @@ async fn a_call_that_is_given_up_at_its_deadline_is_a_failure_however_young_it_i
     let with_timeout = || Request::builder().header("grpc-timeout", "50m").body(()).unwrap();
     assert_eq!(given_up_after(http(), with_timeout(), ms(49)).await, NEUTRAL);
     assert_eq!(given_up_after(http(), with_timeout(), ms(50)).await, BAD);
+}
+
+/// D15: the deadline that a retry outside has set, where the record of its attempts travels
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_at_the_deadline_of_its_retries_is_a_failure() {
+    for (time, expected) in [(ms(49), NEUTRAL), (ms(50), BAD)] {
+        let layer = http();
+        let circuit = layer.handle();
+        let service = ServiceBuilder::new()
+            .layer(RetryLayer::http().deadline(ms(50)))
+            .layer(layer)
+            .layer(RetryLayer::http())
+            .service(upstream_of_any_body(LONG));
+        let call = service.oneshot(Request::new(Full::<Bytes>::default()));
+        assert!(tokio::time::timeout(time, call).await.is_err());
+        assert_eq!(counts(&circuit), expected, "{time:?}");
+    }
+}
+
+/// Takes so long for an answer, whatever it is asked.
+fn upstream_of_any_body<B: Send + 'static>(
+    takes: Duration,
+) -> Scripted<Request<B>, Response<Steps>, ()> {
+    Scripted::noting(|_| (), |_| Ok(answer(200, []))).taking(takes)
 }
 
 /// A circuit that is open for a second after one failure, closes after one success, and has one

@@ -1,6 +1,7 @@
 //! Services that wait in `poll_ready` while their circuit refuses calls.
 
 use crate::support::{Scripted, ms, now, secs, sleep, timed};
+use crate::wire::bounded;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -315,4 +316,26 @@ async fn a_service_that_waits_leaves_nothing_behind() {
     assert!(changes.next().now_or_never().is_none());
     drop(service);
     assert_eq!(changes.next().now_or_never(), Some(None), "the circuit is gone");
+}
+
+/// C4: on threads that race for it, no wake is lost
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn services_that_wait_on_several_threads_are_all_woken() {
+    const ROUNDS: usize = 300;
+    let layer = layer(secs(3_600));
+    let circuit = layer.handle();
+    let service = layer.layer(Scripted::new(|_| Ok::<(), BoxError>(())));
+    let test = async {
+        for _ in 0..ROUNDS {
+            circuit.force_open();
+            let waiting: Vec<_> =
+                (0..8).map(|_| tokio::spawn(waits(service.clone(), Arc::default()))).collect();
+            tokio::task::yield_now().await;
+            circuit.reset();
+            for waiting in waiting {
+                waiting.await.unwrap();
+            }
+        }
+    };
+    bounded(test).await;
 }

@@ -7,3 +7,5 @@ mod gated;
 mod grpc;
 mod keyed;
 mod sharing;
+mod stub;
+mod wire;

@@ -1,11 +1,15 @@
 //! Which services share a circuit.
 
-use crate::support::Scripted;
+use crate::support::{Scripted, ms, secs};
 use futures_util::FutureExt;
-use tower::{Layer, ServiceExt};
+use tower::util::BoxCloneService;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_failover::BoxError;
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
 use tower_failover::classify::ErrorsOnly;
+use tower_failover::fallback::FallbackLayer;
 use tower_failover::replay::Plain;
+use tower_failover::retry::RetryLayer;
 
 /// Opens at the third failure in a row.
 fn layer() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
@@ -53,10 +57,8 @@ async fn a_setter_parts_from_what_was_made_before() {
     let after = before.clone().name("another").trip_on(TripRule::consecutive(2)).unwrap();
     before.handle().force_open();
     assert_eq!(after.handle().state(), CircuitState::Closed);
-    assert_eq!(
-        (before.handle().name(), after.handle().name()),
-        ("circuit".into(), "another".into()) as (&str, &str)
-    );
+    assert_eq!(before.handle().name(), "circuit");
+    assert_eq!(after.handle().name(), "another");
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,10 +119,41 @@ async fn a_handle_outlives_its_services_and_services_their_handle() {
 async fn a_circuit_goes_with_the_last_that_knows_it() {
     let layer = layer();
     let mut changes = layer.handle().changes();
-    let service = layer.layer(fine().taking(crate::support::ms(10)));
+    let service = layer.layer(fine().taking(ms(10)));
     let call = tokio_test::task::spawn(service.clone().oneshot(1));
     drop((layer, service));
     assert!(changes.next().now_or_never().is_none(), "a call is on its way");
     drop(call);
     assert_eq!(changes.next().await, None);
+}
+
+async fn count(request: u32) -> Result<u32, BoxError> {
+    Ok(request + 1)
+}
+
+/// Calls the service in a task, as a user writes it; a function would have to name the bounds.
+macro_rules! spawned {
+    ($service:expr) => {{
+        let mut service = $service;
+        let task = async move { service.ready().await.unwrap().call(1_u32).await };
+        assert_eq!(tokio::spawn(task).await.unwrap().unwrap(), 2);
+    }};
+}
+
+/// C12
+#[tokio::test(start_paused = true)]
+async fn a_task_calls_a_circuit_breaker_with_errors_in_boxes() {
+    let stack = || ServiceBuilder::new().layer(CircuitBreakerLayer::plain());
+    spawned!(stack().service_fn(count));
+    spawned!(stack().timeout(secs(1)).service_fn(count));
+    spawned!(stack().service(BoxCloneService::new(service_fn(count))));
+    spawned!(stack().layer(CircuitBreakerLayer::plain().gated()).service_fn(count));
+    spawned!(stack().layer(CircuitBreakerLayer::plain().per_service()).service_fn(count));
+    let keyed = || CircuitBreakerLayer::plain().keyed(|request: &u32| request.to_string());
+    spawned!(stack().layer(keyed()).timeout(secs(1)).service_fn(count));
+    let retried = ServiceBuilder::new().layer(RetryLayer::plain()).layer(keyed());
+    spawned!(retried.timeout(secs(1)).service_fn(count));
+    let covered = ServiceBuilder::new().layer(FallbackLayer::plain().value(|_| 0));
+    let covered = covered.layer(RetryLayer::plain()).layer(CircuitBreakerLayer::plain());
+    spawned!(covered.timeout(secs(1)).service_fn(count));
 }
