@@ -172,7 +172,7 @@ async fn a_crowd_is_counted() {
         let service = service.service(inner);
         let request = Request::builder();
         let request =
-            if name == "timeout" { request.header("grpc-timeout", "1m") } else { request };
+            if name == "timeout" { request.header("grpc-timeout", "1n") } else { request };
         let request = request.body(()).unwrap();
         crowd.spawn(async move {
             let Ok(answer) = service.oneshot(request).await else { return };
