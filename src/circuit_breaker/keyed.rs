@@ -7,6 +7,7 @@ use crate::circuit::CircuitState;
 use crate::clock::{self, Instant};
 use crate::sync::Mutex;
 use lru::LruCache;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
@@ -25,22 +26,31 @@ pub(super) struct Circuits<K> {
 }
 
 /// Two lists, each with the least recently used first: those that are closed go before the others.
+///
+/// They go by number: a key that panics when it is hashed or compared does not do so inside of them.
 struct Listed<K> {
-    closed: LruCache<K, Entry>,
-    others: LruCache<K, Entry>,
+    numbers: HashMap<K, u64>,
+    closed: LruCache<u64, Entry<K>>,
+    others: LruCache<u64, Entry<K>>,
     made: u64,
 }
 
-struct Entry {
+struct Entry<K> {
+    key: K,
     circuit: Shared,
     used: Instant,
-    number: u64,
+}
+
+/// What is no longer listed. It is dropped after the lock, since that may run anything.
+struct Gone<K> {
+    _entry: Entry<K>,
+    _key: Option<(K, u64)>,
 }
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
     pub(super) fn new(terms: Terms, capacity: usize, idle: Duration) -> Arc<Self> {
-        let listed =
-            Listed { closed: LruCache::unbounded(), others: LruCache::unbounded(), made: 0 };
+        let (closed, others) = (LruCache::unbounded(), LruCache::unbounded());
+        let listed = Listed { numbers: HashMap::new(), closed, others, made: 0 };
         Arc::new_cyclic(|own| Self {
             terms,
             capacity,
@@ -52,29 +62,30 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
 
     pub(super) fn circuit(&self, key: K) -> Shared {
         let now = clock::now();
+        // declared before the lock is taken, and so dropped after it
+        let (_idle, _evicted);
         let mut listed = self.listed.lock();
-        // what is dropped here is dropped after the lock
-        let _idle = [listed.expire(now, self.idle), listed.expire(now, self.idle)];
+        _idle = [listed.expire(now, self.idle), listed.expire(now, self.idle)];
         if let Some(entry) = listed.find(&key) {
             entry.used = now;
             return entry.circuit.clone();
         }
-        let _evicted = if listed.len() >= self.capacity { listed.evict() } else { None };
+        _evicted = if listed.len() >= self.capacity { listed.evict() } else { None };
         listed.made += 1;
         let number = listed.made;
-        let listener = self.listener(key.clone(), number);
-        let circuit = Arc::new(Watched::new(&self.terms, false, Some(listener)));
-        let entry = Entry { circuit: circuit.clone(), used: now, number };
-        let _none = listed.closed.put(key, entry);
+        let circuit = Arc::new(Watched::new(&self.terms, false, Some(self.listener(number))));
+        let entry = Entry { key: key.clone(), circuit: circuit.clone(), used: now };
+        listed.numbers.insert(key, number);
+        listed.closed.put(number, entry);
         circuit
     }
 
     /// Moves a circuit that has changed to its list.
-    fn listener(&self, key: K, number: u64) -> Listener {
+    fn listener(&self, number: u64) -> Listener {
         let circuits = self.own.clone();
         Box::new(move |_| {
             if let Some(circuits) = circuits.upgrade() {
-                circuits.listed.lock().sort(&key, number);
+                circuits.listed.lock().sort(number);
             }
         })
     }
@@ -85,56 +96,64 @@ impl<K: Hash + Eq + Clone> Listed<K> {
         self.closed.len() + self.others.len()
     }
 
+    fn peek(&self, number: u64) -> Option<&Entry<K>> {
+        self.closed.peek(&number).or_else(|| self.others.peek(&number))
+    }
+
     /// The entry, which is the most recently used one now.
-    fn find(&mut self, key: &K) -> Option<&mut Entry> {
-        if self.closed.contains(key) { self.closed.get_mut(key) } else { self.others.get_mut(key) }
+    fn find(&mut self, key: &K) -> Option<&mut Entry<K>> {
+        let number = self.numbers.get(key)?;
+        let list = if self.closed.contains(number) { &mut self.closed } else { &mut self.others };
+        list.get_mut(number)
     }
 
     /// Takes out one that was not used for so long.
-    fn expire(&mut self, now: Instant, idle: Duration) -> Option<(K, Entry)> {
-        for list in [&mut self.closed, &mut self.others] {
-            let is_idle = list.peek_lru().is_some_and(|(_, entry)| {
-                now.saturating_duration_since(entry.used) >= idle && entry.is_free()
-            });
-            if is_idle {
-                return list.pop_lru();
-            }
-        }
-        None
+    fn expire(&mut self, now: Instant, idle: Duration) -> Option<Gone<K>> {
+        let is_idle =
+            |entry: &Entry<K>| now.saturating_duration_since(entry.used) >= idle && entry.is_free();
+        let oldest = [self.closed.peek_lru(), self.others.peek_lru()];
+        let (number, _) = oldest.into_iter().flatten().find(|(_, entry)| is_idle(entry))?;
+        self.take(*number)
     }
 
     /// Takes out the least recently used one that can be missed best.
-    fn evict(&mut self) -> Option<(K, Entry)> {
+    fn evict(&mut self) -> Option<Gone<K>> {
         let list = if self.closed.is_empty() { &mut self.others } else { &mut self.closed };
-        for _ in 0..TRIES.min(list.len()) {
-            let (key, entry) = list.pop_lru()?;
-            if entry.is_free() {
-                return Some((key, entry));
+        let mut left = TRIES.min(list.len());
+        let number = loop {
+            let (&number, entry) = list.peek_lru()?;
+            if left == 0 || entry.is_free() {
+                break number;
             }
-            list.put(key, entry);
-        }
-        list.pop_lru()
+            list.promote(&number);
+            left -= 1;
+        };
+        self.take(number)
     }
 
-    fn sort(&mut self, key: &K, number: u64) {
-        let is_this = |entry: &Entry| entry.number == number;
-        let closed = self.closed.peek(key).is_some_and(is_this);
-        if !closed && !self.others.peek(key).is_some_and(is_this) {
-            return;
-        }
+    fn take(&mut self, number: u64) -> Option<Gone<K>> {
+        let entry = self.closed.peek(&number).or_else(|| self.others.peek(&number))?;
+        // first, since it may panic
+        let _key = self.numbers.remove_entry(&entry.key);
+        let _entry = self.closed.pop(&number).or_else(|| self.others.pop(&number))?;
+        Some(Gone { _entry, _key })
+    }
+
+    fn sort(&mut self, number: u64) {
+        let closed = self.closed.contains(&number);
         let (from, to) = match closed {
             true => (&mut self.closed, &mut self.others),
             false => (&mut self.others, &mut self.closed),
         };
-        if from.peek(key).is_some_and(|entry| entry.is_closed() != closed) {
-            if let Some((key, entry)) = from.pop_entry(key) {
-                to.put(key, entry);
+        if from.peek(&number).is_some_and(|entry| entry.is_closed() != closed) {
+            if let Some(entry) = from.pop(&number) {
+                to.put(number, entry);
             }
         }
     }
 }
 
-impl Entry {
+impl<K> Entry<K> {
     /// No call goes through it, and no handle keeps it.
     fn is_free(&self) -> bool {
         Arc::strong_count(&self.circuit) == 1
@@ -163,7 +182,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> KeyedHandle<K> {
     #[must_use]
     pub fn circuit(&self, key: &K) -> Option<CircuitHandle> {
         let listed = self.0.listed.lock();
-        let entry = listed.closed.peek(key).or_else(|| listed.others.peek(key));
+        let entry = listed.peek(*listed.numbers.get(key)?);
         entry.map(|entry| CircuitHandle(entry.circuit.clone()))
     }
 
@@ -171,7 +190,9 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> KeyedHandle<K> {
     #[must_use]
     pub fn tripped(&self) -> Vec<K> {
         let listed = self.0.listed.lock();
-        listed.others.iter().rev().map(|(key, _)| key.clone()).collect()
+        // a ramp ends by itself, and its circuit is moved by the next call
+        let tripped = listed.others.iter().rev().filter(|(_, entry)| !entry.is_closed());
+        tripped.map(|(_, entry)| entry.key.clone()).collect()
     }
 
     /// Returns how many circuits there are.

@@ -1,14 +1,23 @@
-//! The circuit breaker, on a paused clock and without sockets.
+//! The circuit breaker.
 
+mod bodies;
 mod counted;
 mod degrade;
+mod ends;
 mod forced;
+mod gated;
 mod given_up;
+mod grpc;
 mod half_open;
+mod keyed;
 mod open;
 mod panics;
 mod settles;
+mod sharing;
+mod statuses;
+mod stub;
 mod trips;
+mod wire;
 
 use crate::support::{ms, secs, sleep};
 use futures_util::FutureExt;
