@@ -91,14 +91,14 @@ impl TimeWindow {
     }
 
     pub(crate) fn totals(&self, now: Duration, era: Era) -> Totals {
-        let number = self.number(now, era);
+        let number = self.newest(now, era);
         let hits = self.hits.iter().map(|slice| self.count(slice, number)).sum();
         let calls = self.calls.iter().flat_map(|line| &line.0);
         Totals { calls: calls.map(|slice| self.count(slice, number)).sum(), hits }
     }
 
     pub(crate) fn hits(&self, now: Duration, era: Era) -> u64 {
-        let number = self.number(now, era);
+        let number = self.newest(now, era);
         self.hits.iter().map(|slice| self.count(slice, number)).sum()
     }
 
@@ -107,6 +107,16 @@ impl TimeWindow {
     fn number(&self, now: Duration, era: Era) -> u64 {
         let number = (nanos(now) / self.slice).wrapping_add(u64::from(era) * self.slices);
         if number < self.numbers { number } else { number % self.numbers }
+    }
+
+    /// The slice that a window looks back from. A thread that read its clock before a slice's edge may
+    /// come after one that read it behind: together their hits may reach a rule.
+    fn newest(&self, now: Duration, era: Era) -> u64 {
+        let number = self.number(now, era);
+        match self.last_hit.load(SeqCst) {
+            last if last > 0 && self.ahead(last - 1, number) < self.slices => last - 1,
+            _ => number,
+        }
     }
 
     /// How many slices `number` is ahead of `other`.
