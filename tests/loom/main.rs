@@ -85,7 +85,7 @@ const MODELS: &[Model] = &[
     Model {
         name: "trip::two_failures_at_the_edge_of_a_slice_open_the_circuit_once",
         run: trip::two_failures_at_the_edge_of_a_slice_open_the_circuit_once,
-        floors: [600, 1_000],
+        floors: [400, 1_000],
         finds: &[Plant::NoLock, Plant::Relaxed],
     },
     Model {
