@@ -164,7 +164,7 @@ impl Backoff {
 }
 
 /// Where one request stands in its backoff.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     retry: u32,
     previous: Option<Duration>,

@@ -27,7 +27,7 @@ impl Seeds {
 }
 
 /// The generator of one request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rng(SmallRng);
 
 impl Rng {

@@ -124,22 +124,32 @@ impl TimeWindow {
     }
 
     pub(crate) fn totals(&self, now: Duration, era: Era) -> Totals {
-        let number = self.number(now, era);
+        let number = self.newest(now, era);
         let calls = self.calls.iter().map(|calls| self.sum(&calls.0.ring, number)).sum();
         Totals { calls, hits: self.sum(&self.hits, number) }
     }
 
     pub(crate) fn hits(&self, now: Duration, era: Era) -> u64 {
-        self.sum(&self.hits, self.number(now, era))
+        self.sum(&self.hits, self.newest(now, era))
     }
 
     /// The whole slices up to this time.
-    pub(crate) fn elapsed(&self, now: Duration) -> u64 {
+    fn elapsed(&self, now: Duration) -> u64 {
         nanos(now) / self.slice
     }
 
     fn number(&self, now: Duration, era: Era) -> u64 {
         number(self.elapsed(now), era)
+    }
+
+    /// The slice that a window looks back from. A thread that read its clock before a slice's edge may
+    /// come after one that read it behind: together their hits may reach a rule.
+    fn newest(&self, now: Duration, era: Era) -> u64 {
+        let number = self.number(now, era);
+        match self.last_hit.load(SeqCst) {
+            last if last > 0 && ahead(last - 1, number) < self.slices => last - 1,
+            _ => number,
+        }
     }
 
     #[cold]

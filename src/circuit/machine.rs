@@ -22,7 +22,7 @@ const MOST_DROPPED: u32 = 3;
 /// The longest open time that an answer can ask for.
 const MAX_HINT: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     Closed,
     Degraded { share: f64, since: Duration, admitted: u64 },
@@ -39,7 +39,7 @@ struct Lease {
     answered: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine {
     phase: Phase,
     mode: Mode,
