@@ -40,7 +40,8 @@ const LONGEST_SEQUENCE: usize = 1_024;
 pub struct Backoff {
     shape: Shape,
     cap: Duration,
-    jitter: Jitter,
+    /// None: as it is usual for what waits.
+    jitter: Option<Jitter>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,14 +81,14 @@ impl Backoff {
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
         let shape = Shape::Exponential { base, factor: 2.0 };
-        Self { shape, cap: Duration::from_secs(5), jitter: Jitter::Full }
+        Self { shape, cap: Duration::from_secs(5), jitter: None }
     }
 
     /// Waits the same time before every retry, with full jitter and no cap.
     #[must_use]
     pub const fn constant(delay: Duration) -> Self {
         let shape = Shape::Exponential { base: delay, factor: 1.0 };
-        Self { shape, cap: Duration::MAX, jitter: Jitter::Full }
+        Self { shape, cap: Duration::MAX, jitter: None }
     }
 
     /// Waits what `values` says, then its last value again and again, with full jitter and no cap.
@@ -95,7 +96,7 @@ impl Backoff {
     #[must_use]
     pub fn sequence(values: impl IntoIterator<Item = Duration>) -> Self {
         let shape = Shape::Sequence(values.into_iter().take(LONGEST_SEQUENCE).collect());
-        Self { shape, cap: Duration::MAX, jitter: Jitter::Full }
+        Self { shape, cap: Duration::MAX, jitter: None }
     }
 
     /// Sets by what the value grows from retry to retry, from 1 upwards. Default: 2, and 1 for
@@ -122,11 +123,20 @@ impl Backoff {
         self
     }
 
-    /// Sets the randomness. Default: [`Jitter::Full`].
+    /// Sets the randomness. Default: [`Jitter::Full`]; a circuit that opens has a default of its own.
     #[must_use]
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
-        self.jitter = jitter;
+        self.jitter = Some(jitter);
         self
+    }
+
+    /// Sets the randomness if it was not set.
+    pub(crate) fn usual_jitter(self, jitter: Jitter) -> Self {
+        Self { jitter: self.jitter.or(Some(jitter)), ..self }
+    }
+
+    fn randomness(&self) -> Jitter {
+        self.jitter.unwrap_or_default()
     }
 
     /// Returns the delays of one request, without an end; the same seed gives the same delays.
@@ -180,7 +190,7 @@ impl Progress {
     pub(crate) fn next(&mut self, backoff: &Backoff) -> Duration {
         let value = backoff.value(self.retry);
         let rng = &mut self.rng;
-        let delay = match backoff.jitter {
+        let delay = match backoff.randomness() {
             Jitter::Full => rng.between(Duration::ZERO, value),
             Jitter::Equal => rng.between(value / 2, value),
             Jitter::Decorrelated => {
@@ -206,7 +216,7 @@ impl Progress {
     /// jitter on top of it, U(0, min(cap, max(base, hint / 10))). A hint of zero asks for no delay.
     pub(crate) fn after_hint(&mut self, backoff: &Backoff, hint: Duration) -> Duration {
         self.retry = self.retry.saturating_add(1);
-        if hint.is_zero() || backoff.jitter == Jitter::None {
+        if hint.is_zero() || backoff.randomness() == Jitter::None {
             return hint;
         }
         let spread = backoff.base().max(hint / 10).min(backoff.cap);

@@ -240,7 +240,7 @@ impl Naive {
         let Shape::Exponential { base, factor } = backoff.shape else { unreachable!() };
         let (base, cap) = (base.as_secs_f64(), backoff.cap.as_secs_f64());
         let base = base.min(cap);
-        Self { value: base, factor, base, previous: base, cap, jitter: backoff.jitter }
+        Self { value: base, factor, base, previous: base, cap, jitter: backoff.randomness() }
     }
 
     /// Takes the next delay, and says whether it may be.
@@ -316,7 +316,7 @@ proptest! {
         let spread = backoff.cap.min(backoff.base().max(hint / 10));
         prop_assert!(delay >= hint);
         prop_assert!(delay <= hint.saturating_add(spread));
-        if hint.is_zero() || backoff.jitter == Jitter::None {
+        if hint.is_zero() || backoff.randomness() == Jitter::None {
             prop_assert_eq!(delay, hint);
         }
     }

@@ -143,27 +143,21 @@ impl Machine {
         }
     }
 
-    /// When a call that is refused now has a chance without anything having happened meanwhile.
-    pub(crate) fn next_chance(&self) -> Option<Duration> {
-        match (self.mode, &self.phase) {
-            (Mode::ForcedOpen, _) => None,
-            (_, Phase::Open { until }) => Some(*until),
-            (_, Phase::HalfOpen { probes, .. }) => probes.values().map(|lease| lease.until).min(),
-            _ => None,
+    /// When a call that would be refused now has a chance without anything having happened meanwhile, or
+    /// `Duration::MAX` where it never has; none where calls are let through, as far as that does not hang
+    /// on their share.
+    pub(crate) fn refuses_until(&mut self, settings: &Settings, now: Duration) -> Option<Duration> {
+        match self.mode {
+            Mode::ForcedOpen => return Some(Duration::MAX),
+            Mode::ForcedClosed | Mode::ObserveOnly => return None,
+            Mode::Automatic => self.expire(settings, |until| now >= until, now),
         }
-    }
-
-    /// Whether a call would be refused, as far as that does not hang on its share.
-    pub(crate) fn refuses(&self, settings: &Settings, now: Duration) -> bool {
-        match (self.mode, &self.phase) {
-            (Mode::ForcedOpen, _) => true,
-            (Mode::ForcedClosed | Mode::ObserveOnly, _) => false,
-            (_, Phase::Open { until }) => now < *until,
-            (_, Phase::HalfOpen { probes, .. }) => {
-                let out = probes.values().filter(|lease| now < lease.until).count();
-                out == probes.len() && out >= settings.probes as usize
+        match &self.phase {
+            Phase::Open { until } => Some(*until).filter(|until| now < *until),
+            Phase::HalfOpen { probes, .. } if probes.len() >= settings.probes as usize => {
+                probes.values().map(|lease| lease.until).min()
             }
-            (_, Phase::Closed | Phase::Degraded { .. } | Phase::Ramp { .. }) => false,
+            _ => None,
         }
     }
 

@@ -185,24 +185,23 @@ impl Circuit {
         ended.then(|| rules.all(|tally| tally.is_calm(now, generation)))
     }
 
-    /// When a call that is refused has a chance without anything having happened meanwhile; `None`
-    /// where calls are let through. `Duration::MAX` stands for "not by itself".
-    pub(crate) fn refuses_until(&self, now: Duration) -> Option<Duration> {
-        let machine = self.machine.lock();
-        machine.refuses(&self.settings, now).then(|| machine.next_chance().unwrap_or(Duration::MAX))
+    /// When a call that would be refused has a chance without anything having happened meanwhile, or
+    /// `Duration::MAX` for "not by itself"; none where calls are let through.
+    pub(crate) fn refuses_until(&self, now: Duration) -> (Option<Duration>, Option<Change>) {
+        self.change(now, |machine, settings| machine.refuses_until(settings, now))
     }
 
     /// A call is refused that would have been when it was polled ready.
-    pub(crate) fn refuse(&self, now: Duration) -> Refused {
+    pub(crate) fn refuse(&self, now: Duration) -> (Refused, Option<Change>) {
         self.counts.refused.fetch_add(1, Relaxed);
-        let machine = self.machine.lock();
-        let retry_after = if machine.refuses(&self.settings, now) {
-            machine.next_probe(now)
-        } else {
-            // it would not be any more
-            Some(Duration::ZERO)
-        };
-        Refused { state: machine.state(&self.settings, now), retry_after }
+        self.change(now, |machine, settings| {
+            let retry_after = match machine.refuses_until(settings, now) {
+                // it would not be any more
+                None => Some(Duration::ZERO),
+                Some(_) => machine.next_probe(now),
+            };
+            Refused { state: machine.state(settings, now), retry_after }
+        })
     }
 
     /// The head of a probe's answer has come, and is good so far.

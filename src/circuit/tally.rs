@@ -49,9 +49,8 @@ impl Tally {
         let counted = match (rule.limit, rule.span()) {
             (Limit::InARow(_), _) => Counted::InARow(Streak::default()),
             (_, Span::Last(calls)) => Counted::ByNumber(CountWindow::new(calls)),
-            // a count of failures does not write down the calls
-            (limit, Span::Within(time)) => {
-                let spread = spread && !matches!(limit, Limit::Count(_));
+            (_, Span::Within(time)) => {
+                let spread = spread && counts_calls(&rule);
                 Counted::ByTime(Arc::new(TimeWindow::new(time, rule.buckets, spread)))
             }
             (_, Span::Unset) => unreachable!("a rule has a window"),
@@ -82,7 +81,7 @@ impl Tally {
 
     /// Whether a success is nothing to it, whenever it is and however long it takes.
     pub(super) fn ignores_successes(&self) -> bool {
-        matches!(self.rule.limit, Limit::Count(_)) && !self.rule.needs_time()
+        !counts_calls(&self.rule) && !self.rule.needs_time()
     }
 
     /// The window, if a success is counted in that, and nothing else is asked of it.
@@ -101,7 +100,7 @@ impl Tally {
     pub(super) fn record(&self, now: Duration, era: Era, stripe: usize, call: &Ended) -> bool {
         let hit = call.hits(&self.rule);
         match &self.counted {
-            Counted::ByTime(window) if !matches!(self.rule.limit, Limit::Count(_)) => {
+            Counted::ByTime(window) if counts_calls(&self.rule) => {
                 window.record(now, era, stripe, hit)
             }
             Counted::ByTime(window) => {
@@ -129,9 +128,7 @@ impl Tally {
 
     pub(super) fn totals(&self, now: Duration, era: Era) -> Totals {
         match &self.counted {
-            Counted::ByTime(window) if !matches!(self.rule.limit, Limit::Count(_)) => {
-                window.totals(now, era)
-            }
+            Counted::ByTime(window) if counts_calls(&self.rule) => window.totals(now, era),
             Counted::ByTime(window) => {
                 let hits = window.hits(now, era);
                 Totals { calls: hits, hits }
@@ -176,6 +173,11 @@ impl Tally {
             Limit::Count(count) | Limit::InARow(count) => totals.hits >= count.into(),
         }
     }
+}
+
+/// A count of failures does not write down the calls, unless it must be known whether there were any.
+fn counts_calls(rule: &TripRule) -> bool {
+    !matches!(rule.limit, Limit::Count(_)) || rule.action == Action::Degrade
 }
 
 fn share(totals: Totals) -> f64 {

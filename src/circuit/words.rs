@@ -18,12 +18,16 @@ pub(crate) struct Settings {
     pub(crate) dwell: Duration,
 }
 
+impl Settings {
+    /// Breakers that open in the same moment don't probe in the same moment, and none at once.
+    pub(crate) const OPEN_JITTER: Jitter = Jitter::Proportional(Ratio::percent::<20>());
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        let fifth = Jitter::Proportional(Ratio::percent::<20>());
         let (first, last) = (Duration::from_secs(1), Duration::from_secs(30));
         Self {
-            open_for: Backoff::exponential(first).cap(last).jitter(fifth),
+            open_for: Backoff::exponential(first).cap(last).jitter(Self::OPEN_JITTER),
             forget_after: Duration::from_secs(60),
             probes: 1,
             successes: 2,

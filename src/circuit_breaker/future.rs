@@ -131,9 +131,7 @@ where
     L: Luggage,
 {
     if let Some(through) = recorder.target() {
-        let classify = &through.policy().classify;
-        let (outcome, evidence) =
-            (classify.classify(result.as_ref()), classify.evidence(result.as_ref()));
+        let (outcome, evidence) = through.policy().judge(result.as_ref());
         recorder.settle(outcome, evidence);
     }
     result.map(P::ended)

@@ -31,7 +31,7 @@ impl Gate {
         loop {
             let now = clock::now();
             let time = circuit.at(now);
-            let Some(until) = circuit.circuit.refuses_until(time) else { return Poll::Ready(()) };
+            let Some(until) = circuit.refuses_until(time) else { return Poll::Ready(()) };
             if until == Duration::MAX {
                 return Poll::Pending;
             }

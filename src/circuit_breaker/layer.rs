@@ -6,7 +6,7 @@ use super::policy::{BreakerPolicy, HangAfter, Terms};
 use super::scope::{CircuitTerms, Core, Keyed, PerService, Sharing, Together};
 use super::service::CircuitBreaker;
 use crate::backoff::Backoff;
-use crate::circuit::TripRule;
+use crate::circuit::{Settings, TripRule};
 use crate::classify::ErrorsOnly;
 #[cfg(feature = "http")]
 use crate::classify::{GrpcClassifier, HttpClassifier};
@@ -121,10 +121,18 @@ where
 
     /// Sets after which time without a call a circuit is forgotten, in whatever state it is. Default: 10
     /// minutes. It is forgotten when a call comes after that, for any key.
-    pub fn idle(mut self, time: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When it is zero: each circuit would be forgotten before its next call.
+    pub fn idle(mut self, time: Duration) -> Result<Self, InvalidSetting> {
+        if time.is_zero() {
+            let what = "the time after which a circuit is forgotten";
+            return Err(InvalidSetting::new(what, "longer than zero", 0.0));
+        }
         self.sharing.anew();
         self.sharing.idle = time;
-        self
+        Ok(self)
     }
 
     /// Returns a handle to watch the circuits and to find that of a key.
@@ -174,9 +182,11 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     }
 
     /// Sets for how long the circuit opens: the first delay, and longer ones for each reopening. Default:
-    /// 1 s, doubled, up to 30 s, each 20 % more or less. Throttling answers that open it can make it
-    /// longer, up to 60 s. With zero it is half-open at once.
+    /// 1 s, doubled, up to 30 s, each 20 % more or less; a [`Backoff`] whose jitter was not set gets the
+    /// same. Throttling answers that open it can make it longer, up to 60 s. With zero it is half-open at
+    /// once.
     pub fn open_for(self, times: Backoff) -> Self {
+        let times = times.usual_jitter(Settings::OPEN_JITTER);
         self.told(|terms| terms.settings.open_for = times)
     }
 

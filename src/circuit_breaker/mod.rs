@@ -230,13 +230,12 @@
 //! | [`body_hang_after`](CircuitBreakerLayer::body_hang_after) | never | every body that is left while it is awaited has failed |
 //! | [`count_throttled`](CircuitBreakerLayer::count_throttled) | off: of throttling answers only a 503 counts | |
 //! | [`capacity`](CircuitBreakerLayer::capacity), by key | 10 000 | refused |
-//! | [`idle`](CircuitBreakerLayer::idle), by key | 10 minutes | no circuit is kept from one call to the next, so that none opens |
+//! | [`idle`](CircuitBreakerLayer::idle), by key | 10 minutes | refused |
 //! | [`gated`](CircuitBreakerLayer::gated) | off | |
 //! | [`name`](CircuitBreakerLayer::name) | `circuit` | |
 //!
-//! A [`Backoff`](crate::Backoff) that is given to `open_for` brings its own jitter, and that is full unless
-//! told otherwise: a time anywhere from zero on. Mostly
-//! `.jitter(Jitter::Proportional(Ratio::percent::<20>()))` is what is meant.
+//! A [`Backoff`](crate::Backoff) that is given to `open_for` has the same 20 % unless its jitter is set, and
+//! its own cap: 5 s for an exponential one.
 //!
 //! # What counts
 //!

@@ -1,6 +1,9 @@
 //! What a circuit breaker was told.
 
 use crate::circuit::{Settings, TripRule};
+use crate::classify::{Classify, Evidence};
+use crate::error::BoxError;
+use crate::outcome::Outcome;
 use crate::ratio::Ratio;
 use crate::rng::Seeds;
 use std::sync::Arc;
@@ -13,6 +16,17 @@ pub(super) struct BreakerPolicy<C, P> {
     pub(super) kind: P,
     /// `poll_ready` waits while calls are refused.
     pub(super) gated: bool,
+}
+
+impl<C, P> BreakerPolicy<C, P> {
+    pub(super) fn judge<Res>(&self, result: Result<&Res, &BoxError>) -> (Outcome, Evidence)
+    where
+        C: Classify<Res, BoxError>,
+    {
+        let outcome = self.classify.classify(result);
+        let failed = outcome.is_failed();
+        (outcome, if failed { self.classify.evidence(result) } else { Evidence::default() })
+    }
 }
 
 /// What circuits are made with.

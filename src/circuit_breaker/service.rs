@@ -73,10 +73,9 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let is_free = self.core.scope.only().is_none_or(|circuit| circuit.is_free());
-        if !is_free || !matches!(self.readiness, Readiness::Plain) {
-            if !ready!(self.poll_circuit(cx)) {
-                return Poll::Ready(Ok(()));
-            }
+        let as_usual = is_free && matches!(self.readiness, Readiness::Plain);
+        if !as_usual && !ready!(self.poll_circuit(cx)) {
+            return Poll::Ready(Ok(()));
         }
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
             self.readiness = Readiness::Failed(Arc::new(error.into()));
@@ -94,8 +93,8 @@ where
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
         };
-        let luggage = self.core.policy.kind.look(&mut request);
         let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
+        let luggage = self.core.policy.kind.look(&mut request);
         let future = self.inner.call(request);
         mem::forget(guard);
         let through = Through::new(self.core.hold(), own);
@@ -147,16 +146,18 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
                 Err(circuit.refusal())
             }
             Readiness::Failed(error) => {
-                let (classify, result) = (&self.core.policy.classify, Err(&*error));
-                let (outcome, evidence) = (classify.classify(result), classify.evidence(result));
-                circuit.settle(circuit.admit()?, &Ending::at_once(outcome, evidence));
+                let admission = circuit.admit()?;
+                let guard = PanicGuard { circuit, admission };
+                let (outcome, evidence) = self.core.policy.judge(Err(&*error));
+                mem::forget(guard);
+                circuit.settle(admission, &Ending::at_once(outcome, evidence));
                 Err(error)
             }
         }
     }
 }
 
-/// Records a panic of the service's `call`. The recorder is made after that, in its place at once.
+/// Records a panic where there is no recorder yet. That is made after that, in its place at once.
 struct PanicGuard<'a> {
     circuit: &'a Watched,
     admission: Admission,

@@ -94,12 +94,21 @@ impl Watched {
     }
 
     pub(super) fn refuses(&self) -> bool {
-        self.circuit.refuses_until(self.now()).is_some()
+        self.refuses_until(self.now()).is_some()
+    }
+
+    /// As [`Circuit::refuses_until`].
+    pub(super) fn refuses_until(&self, now: Duration) -> Option<Duration> {
+        let (until, change) = self.circuit.refuses_until(now);
+        self.tell(change);
+        until
     }
 
     /// The error of a call that would have been refused when it was polled ready.
     pub(super) fn refusal(&self) -> Arc<BoxError> {
-        self.error(self.circuit.refuse(self.now()))
+        let (refused, change) = self.circuit.refuse(self.now());
+        self.tell(change);
+        self.error(refused)
     }
 
     fn error(&self, refused: Refused) -> Arc<BoxError> {
@@ -130,7 +139,7 @@ impl Watched {
     fn tell_all(&self, change: Change) {
         let Change { generation, from, to, share, next_probe } = change;
         let name = &*self.terms.name;
-        if from == to {
+        if from == to && to == CircuitState::Degraded {
             tracing::debug!(
                 target: "tower_failover::circuit_breaker",
                 name, state = to.name(), share, generation, "share changed"

@@ -70,6 +70,10 @@ enum Place {
     Waits,
 }
 
+/// A timeout outside may have begun this long before the call had to wait, and ends it as long before its
+/// time is up: the length of a step of tokio's timers.
+const EARLY: Duration = Duration::from_millis(1);
+
 /// Records one attempt up to its answer, also when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Recorder<T: Target, L: Luggage> {
@@ -164,8 +168,9 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
             let after = target.ledger().hang_after()?;
             let now = clock::now();
             let deadline = self.luggage.time().of_arrival(|| started);
-            let late = deadline.is_some_and(|deadline| deadline.remaining_at(now).is_zero());
-            (late || now.saturating_duration_since(started) >= after).then_some(())
+            let late = deadline.is_some_and(|deadline| deadline.remaining_at(now) < EARLY);
+            let age = now.saturating_duration_since(started);
+            (late || age.saturating_add(EARLY) > after).then_some(())
         };
         let failed = match self.place {
             Place::Inside => true,

@@ -289,7 +289,8 @@ async fn plain_layers_infer() {
         .judge(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
     layer.layer(inner()).oneshot(1).await.unwrap();
     let layer = CircuitBreakerLayer::plain().keyed(|request: &u64| *request % 7);
-    layer.capacity(10).unwrap().idle(Duration::ZERO).layer(inner()).oneshot(1).await.unwrap();
+    let layer = layer.capacity(10).unwrap().idle(Duration::from_secs(1)).unwrap();
+    layer.layer(inner()).oneshot(1).await.unwrap();
 
     FallbackLayer::plain().value(|_| 7).layer(inner()).oneshot(0).await.unwrap();
     // a closure that reads the error names no type either

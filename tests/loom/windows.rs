@@ -48,7 +48,7 @@ pub(crate) fn by_time_all_calls_are_counted_where_a_slice_is_used_again() {
 
 /// E3, F2
 pub(crate) fn by_time_nothing_of_an_old_era_is_seen_in_the_new_one() {
-    const ERAS: [Era; 2] = [1, 2];
+    const ERAS: [Era; 2] = [Era::MAX - 1, 1];
     let window = by_time();
     side_by_side(
         &window,

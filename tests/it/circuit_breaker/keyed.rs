@@ -196,7 +196,7 @@ async fn a_closed_circuit_that_was_used_longest_ago_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_circuit_that_is_not_used_is_forgotten_in_whatever_state_it_is() {
-    let layer = rules().keyed(key).idle(secs(60));
+    let layer = rules().keyed(key).idle(secs(60)).unwrap();
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(serve));
     service.clone().oneshot(-1).await.unwrap_err();
@@ -213,7 +213,7 @@ async fn a_circuit_that_is_not_used_is_forgotten_in_whatever_state_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_circuit_with_a_call_on_its_way_is_not_forgotten() {
-    let layer = rules().keyed(key).idle(secs(60));
+    let layer = rules().keyed(key).idle(secs(60)).unwrap();
     let handle = layer.handle();
     let service = layer.layer(Scripted::new(|_| Err::<(), _>("down".into())).taking(secs(100)));
     let call = tokio::spawn(service.clone().oneshot(1));
@@ -375,7 +375,7 @@ fn a_key_that_asks_the_handle_while_it_is_forgotten_waits_for_nobody() {
         let late = Late::default();
         let known = late.clone();
         let layer = rules().keyed(move |request: &i64| Asking(key(request), known.clone()));
-        let layer = layer.capacity(2).unwrap().idle(Duration::ZERO);
+        let layer = layer.capacity(2).unwrap().idle(Duration::from_nanos(1)).unwrap();
         *late.lock().unwrap() = Some(layer.handle());
         let mut service = layer.layer(tower::service_fn(serve));
         for request in 1..=10 {

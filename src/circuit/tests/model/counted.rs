@@ -78,8 +78,8 @@ impl Counted {
         };
         let hits = last.iter().filter(|(_, hit)| *hit).count() as u64;
         match (self.rule.limit, self.rule.span) {
-            // calls that are no hits are not written down
-            (Limit::Count(_), Span::Time { .. }) => (hits, hits),
+            // a rule that opens does not write down calls that are no hits
+            (Limit::Count(_), Span::Time { .. }) if !self.rule.degrades => (hits, hits),
             _ => (last.len() as u64, hits),
         }
     }
