@@ -44,15 +44,15 @@ pub(crate) struct Steps {
 }
 
 /// The step that a thread was in, of the steps with this id.
-#[derive(Clone, Copy)]
 struct Step {
-    of: u64,
-    until: Option<Instant>,
-    number: u64,
+    of: Cell<u64>,
+    until: Cell<Option<Instant>>,
+    number: Cell<u64>,
 }
 
 thread_local! {
-    static LAST: Cell<Step> = const { Cell::new(Step { of: 0, until: None, number: 0 }) };
+    static LAST: Step =
+        const { Step { of: Cell::new(0), until: Cell::new(None), number: Cell::new(0) } };
 }
 
 impl Steps {
@@ -65,21 +65,22 @@ impl Steps {
     /// don't go back.
     #[inline]
     pub(crate) fn number(&self, now: Instant) -> u64 {
-        let last = LAST.get();
-        match last.until {
-            Some(until) if now < until && last.of == self.id => last.number,
-            _ => self.find(now),
-        }
+        LAST.with(|last| match last.until.get() {
+            Some(until) if last.of.get() == self.id && now < until => last.number.get(),
+            _ => self.find(last, now),
+        })
     }
 
     #[cold]
-    fn find(&self, now: Instant) -> u64 {
+    fn find(&self, last: &Step, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.began).as_nanos();
         let step = self.step.as_nanos();
         let end = u64::try_from(passed - passed % step + step).unwrap_or(u64::MAX);
         let until = Some(after(self.began, Duration::from_nanos(end)));
         let number = u64::try_from(passed / step).unwrap_or(u64::MAX);
-        LAST.set(Step { of: self.id, until, number });
+        last.of.set(self.id);
+        last.until.set(until);
+        last.number.set(number);
         number
     }
 }

@@ -72,8 +72,10 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let is_free = self.core.scope.only().is_none_or(|circuit| circuit.is_free());
-        let as_usual = is_free && matches!(self.readiness, Readiness::Plain);
+        let as_usual = match self.readiness {
+            Readiness::Plain => self.core.scope.only().is_none_or(|circuit| circuit.is_free()),
+            _ => false,
+        };
         if !as_usual && !ready!(self.poll_circuit(cx)) {
             return Poll::Ready(Ok(()));
         }
@@ -86,9 +88,13 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let own = self.core.scope.own(&request);
-        let (admission, started) = match own.find(&self.core.scope).circuit.quick() {
-            Some(admission) if matches!(self.readiness, Readiness::Plain) => (admission, None),
-            _ => match self.ask(&own) {
+        let quick = match self.readiness {
+            Readiness::Plain => own.find(&self.core.scope).circuit.quick(),
+            _ => None,
+        };
+        let (admission, started) = match quick {
+            Some(admission) => (admission, None),
+            None => match self.ask(&own) {
                 Ok(admission) => admission,
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
