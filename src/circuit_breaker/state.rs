@@ -292,8 +292,9 @@ impl Waiting {
     }
 
     pub(super) fn wait(&self, number: u64, waker: &Waker) {
-        // an older waker is dropped outside of the lock, since that may run anything
-        let _old = self.wakers.lock().insert(number, waker.clone());
+        // wakers are cloned and dropped outside of the lock, since that may run anything
+        let waker = waker.clone();
+        let _old = self.wakers.lock().insert(number, waker);
     }
 
     pub(super) fn leave(&self, number: u64) {
