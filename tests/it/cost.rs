@@ -94,3 +94,23 @@ fn a_good_call_through_a_closed_breaker_allocates_nothing() {
         assert_eq!(allocations(stack), 0, "pending: {pending}");
     }
 }
+
+/// L1: what ten thousand of them take is in `guide::defaults`
+#[test]
+fn a_circuit_by_key_takes_less_than_three_kilobytes() {
+    use tower::Layer;
+    const KEYS: u64 = 10_000;
+    let layer = CircuitBreakerLayer::plain().keyed(|key: &u64| *key);
+    let mut service = layer.layer(service_fn(|request| echo(request, false)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let grown = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for key in 0..KEYS {
+                poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+                assert_eq!(service.call(key).await.unwrap(), key);
+            }
+        });
+    });
+    let each = grown.bytes_current / KEYS as i64;
+    assert!((2_000..3_000).contains(&each), "{each} bytes");
+}
