@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// So many of the least recently used circuits are asked for one that no call goes through.
+/// So many of the least recently used circuits are asked at a time for one that no call goes through.
 const TRIES: usize = 8;
 
 /// The circuits of all keys that were used lately.
@@ -117,11 +117,23 @@ impl<K: Hash + Eq + Clone> Listed<K> {
 
     /// Takes out one that was not used for so long.
     fn expire(&mut self, now: Instant, idle: Duration) -> Option<Gone<K>> {
-        let is_idle =
-            |entry: &Entry<K>| now.saturating_duration_since(entry.used) >= idle && entry.is_free();
-        let mut oldest = self.lists.iter().filter_map(LruCache::peek_lru);
-        let (number, _) = oldest.find(|(_, entry)| is_idle(entry))?;
-        self.take(*number)
+        let is_old = |entry: &Entry<K>| now.saturating_duration_since(entry.used) >= idle;
+        let mut idle_one = None;
+        for list in &mut self.lists {
+            for _ in 0..TRIES {
+                let oldest = list.peek_lru().filter(|(_, entry)| is_old(entry));
+                let Some((&number, entry)) = oldest else { break };
+                if entry.is_free() {
+                    idle_one = Some(number);
+                    break;
+                }
+                // it is in use until now, and out of the way of those behind it
+                if let Some(entry) = list.get_mut(&number) {
+                    entry.used = now;
+                }
+            }
+        }
+        self.take(idle_one?)
     }
 
     /// Takes out the least recently used one that can be missed best.

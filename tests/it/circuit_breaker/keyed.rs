@@ -274,6 +274,38 @@ async fn a_circuit_with_a_call_on_its_way_is_not_forgotten() {
     assert_eq!(state(&handle, 1), Some(CircuitState::Open));
 }
 
+/// F15: what is kept does not keep others that were used after it
+#[tokio::test(start_paused = true)]
+async fn a_long_call_or_a_handle_keeps_its_own_circuit_and_no_other() {
+    let layer = rules().keyed(key).idle(secs(60)).unwrap();
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(|request: i64| async move {
+        if request == 1 {
+            sleep(secs(1_000)).await;
+        }
+        serve(request).await
+    }));
+    let call = tokio::spawn(service.clone().oneshot(1));
+    sleep(ms(1)).await;
+    for request in [2, 3, 4, 5] {
+        service.clone().oneshot(request).await.unwrap();
+    }
+    let held = handle.circuit(&2).unwrap();
+    for _ in 0..3 {
+        sleep(secs(60)).await;
+        service.clone().oneshot(6).await.unwrap();
+        service.clone().oneshot(6).await.unwrap();
+        let kept = [1, 2, 3, 4, 5, 6].map(|key| handle.circuit(&key).is_some());
+        assert_eq!(kept, [true, true, false, false, false, true]);
+    }
+    drop(held);
+    call.await.unwrap().unwrap();
+    sleep(secs(60)).await;
+    service.clone().oneshot(7).await.unwrap();
+    service.clone().oneshot(7).await.unwrap();
+    assert_eq!(handle.len(), 1);
+}
+
 /// F15
 #[tokio::test(start_paused = true)]
 async fn calls_through_a_circuit_that_was_forgotten_end_without_harm() {
