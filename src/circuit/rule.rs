@@ -89,7 +89,7 @@ impl TripRule {
     }
 
     /// Trips when more than this share of the calls in the window failed. 1 is refused, since no share
-    /// is above it.
+    /// is above it; above zero is a single failure, once there are [`min_calls`](Self::min_calls).
     pub const fn failure_ratio_above(share: Ratio) -> Self {
         Self::new(Counts::Failed, Limit::Above(share))
     }

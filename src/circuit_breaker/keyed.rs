@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// So many of the least recently used circuits are asked for one that no call goes through.
+/// So many of the least recently used circuits are asked at a time for one that no call goes through.
 const TRIES: usize = 8;
 
 /// The circuits of all keys that were used lately.
@@ -25,14 +25,23 @@ pub(super) struct Circuits<K> {
     own: Weak<Self>,
 }
 
-/// Two lists, each with the least recently used first: those that are closed go before the others.
+/// The circuits by [`rank`], each list with the least recently used first.
 ///
 /// They go by number: a key that panics when it is hashed or compared does not do so inside of them.
 struct Listed<K> {
     numbers: HashMap<K, u64>,
-    closed: LruCache<u64, Entry<K>>,
-    others: LruCache<u64, Entry<K>>,
+    lists: [LruCache<u64, Entry<K>>; 3],
     made: u64,
+}
+
+/// In which order circuits go: first those that are closed, then those that may close with time alone,
+/// and so may have closed unseen.
+fn rank(state: CircuitState) -> usize {
+    match state {
+        CircuitState::Closed => 0,
+        CircuitState::Degraded | CircuitState::Ramp => 1,
+        _ => 2,
+    }
 }
 
 struct Entry<K> {
@@ -49,8 +58,8 @@ struct Gone<K> {
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
     pub(super) fn new(terms: Terms, capacity: usize, idle: Duration) -> Arc<Self> {
-        let (closed, others) = (LruCache::unbounded(), LruCache::unbounded());
-        let listed = Listed { numbers: HashMap::new(), closed, others, made: 0 };
+        let lists = [(); 3].map(|()| LruCache::unbounded());
+        let listed = Listed { numbers: HashMap::new(), lists, made: 0 };
         Arc::new_cyclic(|own| Self {
             terms,
             capacity,
@@ -76,7 +85,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
         let circuit = Arc::new(Watched::new(&self.terms, false, Some(self.listener(number))));
         let entry = Entry { key: key.clone(), circuit: circuit.clone(), used: now };
         listed.numbers.insert(key, number);
-        listed.closed.put(number, entry);
+        listed.lists[rank(CircuitState::Closed)].put(number, entry);
         circuit
     }
 
@@ -93,32 +102,43 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
 
 impl<K: Hash + Eq + Clone> Listed<K> {
     fn len(&self) -> usize {
-        self.closed.len() + self.others.len()
+        self.lists.iter().map(LruCache::len).sum()
     }
 
     fn peek(&self, number: u64) -> Option<&Entry<K>> {
-        self.closed.peek(&number).or_else(|| self.others.peek(&number))
+        self.lists.iter().find_map(|list| list.peek(&number))
     }
 
     /// The entry, which is the most recently used one now.
     fn find(&mut self, key: &K) -> Option<&mut Entry<K>> {
         let number = self.numbers.get(key)?;
-        let list = if self.closed.contains(number) { &mut self.closed } else { &mut self.others };
-        list.get_mut(number)
+        self.lists.iter_mut().find_map(|list| list.get_mut(number))
     }
 
     /// Takes out one that was not used for so long.
     fn expire(&mut self, now: Instant, idle: Duration) -> Option<Gone<K>> {
-        let is_idle =
-            |entry: &Entry<K>| now.saturating_duration_since(entry.used) >= idle && entry.is_free();
-        let oldest = [self.closed.peek_lru(), self.others.peek_lru()];
-        let (number, _) = oldest.into_iter().flatten().find(|(_, entry)| is_idle(entry))?;
-        self.take(*number)
+        let is_old = |entry: &Entry<K>| now.saturating_duration_since(entry.used) >= idle;
+        let mut idle_one = None;
+        for list in &mut self.lists {
+            for _ in 0..TRIES {
+                let oldest = list.peek_lru().filter(|(_, entry)| is_old(entry));
+                let Some((&number, entry)) = oldest else { break };
+                if entry.is_free() {
+                    idle_one = Some(number);
+                    break;
+                }
+                // it is in use until now, and out of the way of those behind it
+                if let Some(entry) = list.get_mut(&number) {
+                    entry.used = now;
+                }
+            }
+        }
+        self.take(idle_one?)
     }
 
     /// Takes out the least recently used one that can be missed best.
     fn evict(&mut self) -> Option<Gone<K>> {
-        let list = if self.closed.is_empty() { &mut self.others } else { &mut self.closed };
+        let list = self.lists.iter_mut().find(|list| !list.is_empty())?;
         let mut left = TRIES.min(list.len());
         let number = loop {
             let (&number, entry) = list.peek_lru()?;
@@ -132,22 +152,19 @@ impl<K: Hash + Eq + Clone> Listed<K> {
     }
 
     fn take(&mut self, number: u64) -> Option<Gone<K>> {
-        let entry = self.closed.peek(&number).or_else(|| self.others.peek(&number))?;
+        let list = self.lists.iter_mut().find(|list| list.contains(&number))?;
         // first, since it may panic
-        let _key = self.numbers.remove_entry(&entry.key);
-        let _entry = self.closed.pop(&number).or_else(|| self.others.pop(&number))?;
+        let _key = self.numbers.remove_entry(&list.peek(&number)?.key);
+        let _entry = list.pop(&number)?;
         Some(Gone { _entry, _key })
     }
 
     fn sort(&mut self, number: u64) {
-        let closed = self.closed.contains(&number);
-        let (from, to) = match closed {
-            true => (&mut self.closed, &mut self.others),
-            false => (&mut self.others, &mut self.closed),
-        };
-        if from.peek(&number).is_some_and(|entry| entry.is_closed() != closed) {
-            if let Some(entry) = from.pop(&number) {
-                to.put(number, entry);
+        let Some(from) = self.lists.iter().position(|list| list.contains(&number)) else { return };
+        let to = self.lists[from].peek(&number).map_or(from, |entry| rank(entry.state()));
+        if from != to {
+            if let Some(entry) = self.lists[from].pop(&number) {
+                self.lists[to].put(number, entry);
             }
         }
     }
@@ -159,8 +176,8 @@ impl<K> Entry<K> {
         Arc::strong_count(&self.circuit) == 1
     }
 
-    fn is_closed(&self) -> bool {
-        self.circuit.circuit.state(self.circuit.now()) == CircuitState::Closed
+    fn state(&self) -> CircuitState {
+        self.circuit.circuit.state(self.circuit.now())
     }
 }
 
@@ -190,9 +207,13 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> KeyedHandle<K> {
     #[must_use]
     pub fn tripped(&self) -> Vec<K> {
         let listed = self.0.listed.lock();
+        let others = listed.lists[1..].iter().flat_map(|list| list.iter().rev());
+        let entries = others.map(|(_, entry)| entry);
         // a ramp ends by itself, and its circuit is moved by the next call
-        let tripped = listed.others.iter().rev().filter(|(_, entry)| !entry.is_closed());
-        tripped.map(|(_, entry)| entry.key.clone()).collect()
+        let mut tripped: Vec<_> =
+            entries.filter(|entry| entry.state() != CircuitState::Closed).collect();
+        tripped.sort_by_key(|entry| entry.used);
+        tripped.into_iter().map(|entry| entry.key.clone()).collect()
     }
 
     /// Returns how many circuits there are.

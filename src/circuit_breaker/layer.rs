@@ -104,8 +104,9 @@ where
     Key: Hash + Eq + Clone + Send + Sync + 'static,
 {
     /// Sets how many circuits are kept. Default: 10 000. Beyond that the least recently used one is
-    /// forgotten that is closed, and an open one only if none is closed; one through which a call is on
-    /// its way is kept if another one is found quickly.
+    /// forgotten that is closed; if none is, one that admits a share of the calls; and one that is open
+    /// only where there is no other. One through which a call is on its way is kept if another one is
+    /// found quickly.
     ///
     /// # Errors
     ///
@@ -120,7 +121,9 @@ where
     }
 
     /// Sets after which time without a call a circuit is forgotten, in whatever state it is. Default: 10
-    /// minutes. It is forgotten when a call comes after that, for any key.
+    /// minutes. It is forgotten when a call comes after that, for any key: two at most with each call. A
+    /// circuit is in use while a call is on its way, a body that is read included, or somebody has its
+    /// handle.
     ///
     /// # Errors
     ///
@@ -174,8 +177,10 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     ///
     /// # Errors
     ///
-    /// When the rule makes no sense: a share of 0, or above 1; a window of zero; a rule about slow
-    /// calls without a time, or another rule with one.
+    /// When the rule makes no sense: a share of 0 to be reached, or of 1 to be exceeded; a number of
+    /// failures of 0; a window that is empty, or too short for the rule's numbers, or that of a rule for
+    /// failures in a row; buckets beside 1 to 32; a rule about slow calls without a time, or another rule
+    /// with one.
     pub fn trip_on(self, rule: TripRule) -> Result<Self, InvalidSetting> {
         rule.check()?;
         Ok(self.told(|terms| terms.rules.push(rule)))

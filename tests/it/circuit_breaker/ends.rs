@@ -300,17 +300,22 @@ fn upstream_of_any_body<B: Send + 'static>(
     Scripted::noting(|_| (), |_| Ok(answer(200, []))).taking(takes)
 }
 
-/// A circuit that is open for a second after one failure, closes after one success, and has one
-/// probe out for two seconds at most; it is half-open.
+/// Is open for a second after one failure, closes after one success, and has one probe out for so long
+/// at most.
+fn half_opening(probe_timeout: Duration) -> Breaker {
+    let constant = tower_failover::Backoff::constant(secs(1)).jitter(tower_failover::Jitter::None);
+    http()
+        .trip_on(failures(1))
+        .and_then(|layer| layer.successes(1)?.probe_timeout(probe_timeout))
+        .unwrap()
+        .open_for(constant)
+}
+
+/// Such a circuit, with two seconds for a probe; it is half-open.
 async fn half_open(
     inner: Upstream,
 ) -> (impl Service<Request<()>, Response = Answer, Error = BoxError> + Clone, CircuitHandle) {
-    let constant = tower_failover::Backoff::constant(secs(1)).jitter(tower_failover::Jitter::None);
-    let layer = http()
-        .trip_on(failures(1))
-        .and_then(|layer| layer.successes(1)?.probe_timeout(secs(2)))
-        .unwrap()
-        .open_for(constant);
+    let layer = half_opening(secs(2));
     let circuit = layer.handle();
     let failing = upstream(|_| Err("down".into()));
     layer.layer(failing).oneshot(Request::new(())).await.unwrap_err();
@@ -355,6 +360,41 @@ async fn the_end_of_a_probes_answer_counts_also_after_its_time() {
         // what belongs to the time before the change decides nothing more
         let _ = second.into_body().collect().await;
         assert_eq!((circuit.state(), circuit.snapshot().opened), (expected, opened));
+    }
+}
+
+/// F2: an answer that began before the circuit opened ends when it is half-open, or closed again
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_answer_from_before_the_trip_changes_nothing() {
+    for last in [Step::Data("last"), Step::Fails] {
+        for closes in [false, true] {
+            let layer = half_opening(LONG);
+            let circuit = layer.handle();
+            let old = layer.layer(streaming([Step::Silence(secs(60)), last]));
+            let old = old.oneshot(Request::new(())).await.unwrap();
+            let failing = upstream(|_| Err("down".into()));
+            layer.layer(failing).oneshot(Request::new(())).await.unwrap_err();
+            sleep(secs(1)).await;
+            let fine = layer.layer(upstream(|_| Ok(answer(200, []))).taking(if closes {
+                ms(1)
+            } else {
+                LONG
+            }));
+            let mut probe = spawn(fine.oneshot(Request::new(())));
+            assert!(probe.poll().is_pending());
+            if closes {
+                probe.await.unwrap();
+            }
+            let expected = if closes { CircuitState::Closed } else { CircuitState::HalfOpen };
+            let seen = || {
+                let seen = circuit.snapshot();
+                (seen.state, seen.probes, seen.opened, seen.rules)
+            };
+            let before = seen();
+            assert_eq!(before.0, expected);
+            assert_eq!(old.into_body().collect().await.is_ok(), last != Step::Fails);
+            assert_eq!(seen(), before, "{last:?}");
+        }
     }
 }
 

@@ -114,6 +114,28 @@ async fn a_service_that_waits_is_polled_at_most_twice_a_second() {
     assert!(polls.load(SeqCst) <= 3 * 10, "{polls:?}: when it begins to wait, and when it ends");
 }
 
+/// C4: nor is one that waits behind a probe
+#[tokio::test(start_paused = true)]
+async fn a_service_that_waits_behind_a_probe_is_polled_no_more_often() {
+    let layer = layer(secs(1)).probe_timeout(secs(100)).unwrap();
+    layer.layer(failing_once()).oneshot(true).await.unwrap_err();
+    sleep(secs(1)).await;
+    let slow = layer.layer(Scripted::new(|_| Ok::<(), BoxError>(())).taking(secs(50)));
+    let probe = tokio::spawn(slow.clone().oneshot(true));
+    tokio::task::yield_now().await;
+    assert_eq!(layer.handle().snapshot().probes, 1);
+    let polls = Arc::<AtomicUsize>::default();
+    let mut waiting = JoinSet::new();
+    for _ in 0..10 {
+        waiting.spawn(waits(slow.clone(), polls.clone()));
+    }
+    sleep(secs(49)).await;
+    assert_eq!(polls.load(SeqCst), 10, "when they begin to wait");
+    probe.await.unwrap().unwrap();
+    assert!(waiting.join_all().await.iter().all(|time| *time == secs(50)));
+    assert!(polls.load(SeqCst) <= 3 * 10, "{polls:?}");
+}
+
 /// F10
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_woken_by_every_change_for_the_better() {
@@ -244,7 +266,7 @@ async fn polls_without_a_reason_cause_no_wakes_and_delay_nothing() {
     assert!(service.poll_ready(&mut cx).is_ready());
 }
 
-/// A5
+/// A5, D13: neither the circuit nor a timer keeps who has left
 #[tokio::test(start_paused = true)]
 async fn who_stops_waiting_is_forgotten() {
     let (service, circuit) = opened(failing_once(), secs(10)).await;
@@ -256,7 +278,9 @@ async fn who_stops_waiting_is_forgotten() {
         assert!(Arc::strong_count(&count) > 2, "it is remembered");
     }
     assert_eq!(Arc::strong_count(&count), 1);
+    sleep(secs(5)).await;
     circuit.reset();
+    sleep(secs(10)).await;
     assert_eq!(count.0.load(SeqCst), 0);
 }
 

@@ -33,6 +33,20 @@ async fn of_two_hundred_callers_never_more_than_three_are_inside() {
     assert!(scene.server.calls() > 10, "as probes end, others follow: {}", scene.server.calls());
 }
 
+/// F3, F6: and all of a crowd that stands there when it becomes half-open
+#[tokio::test(start_paused = true)]
+async fn of_ten_thousand_callers_at_once_the_probes_are_let_through_and_nobody_else() {
+    for probes in [1, 3] {
+        let layer = breaker().probes(probes).and_then(|layer| layer.successes(100)).unwrap();
+        let scene = Scene::half_open(layer).await;
+        let asked = (0..10_000).map(|_| scene.ask(GOOD.taking(ms(1))));
+        let asked = futures_util::future::join_all(asked).await;
+        let passed = asked.iter().filter(|asked| asked.is_ok()).count();
+        assert_eq!((passed, scene.server.most()), (probes as usize, probes as usize));
+        assert_eq!(scene.seen().refused, 10_000 - u64::from(probes));
+    }
+}
+
 /// F4
 #[tokio::test(start_paused = true)]
 async fn no_probe_comes_before_its_time() {
@@ -224,6 +238,20 @@ async fn an_answer_in_the_moment_of_the_probe_timeout_is_in_time() {
     let scene = Scene::half_open(layer).await;
     scene.ask(GOOD.taking(secs(3))).await.unwrap();
     assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// D2: nobody can tell when an answer came that was not taken, so its probe is one that hung
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_answer_is_taken_too_late_opens_it_once_more() {
+    let scene = Scene::half_open(breaker().probe_timeout(secs(3)).unwrap()).await;
+    let mut probe = scene.begin(GOOD.taking(secs(1)));
+    tokio::time::advance(secs(3) + OPEN).await;
+    assert!(
+        matches!(probe.poll(), Poll::Ready(Ok(Outcome::Success))),
+        "its caller has it all the same"
+    );
+    scene.ask_each(2, GOOD).await;
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Closed, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! A circuit for each key, so many at most.
 
-use crate::support::{Scripted, ms, secs, sleep};
+use crate::support::{Scripted, ms, now, secs, sleep};
 use futures_util::FutureExt;
 use std::hash::{Hash, Hasher};
 use std::panic::AssertUnwindSafe;
@@ -162,6 +162,35 @@ async fn one_more_key_costs_the_same_however_many_there_are() {
     }
 }
 
+/// F15: nor does it take longer, as it would if circuits were gone through one by one
+#[test]
+fn one_more_key_takes_no_longer_however_many_there_are() {
+    const MORE: i64 = 2_000;
+    let took = |capacity: usize, sign: i64, busy: bool| {
+        let layer = rules().keyed(key).capacity(capacity).unwrap();
+        let mut service = layer.layer(tower::service_fn(serve));
+        let mut calls = Vec::new();
+        let mut go = |request: i64| {
+            let call = service.call(sign * request);
+            if busy { calls.push(call) } else { drop(call.now_or_never().unwrap()) }
+        };
+        let capacity = i64::try_from(capacity).unwrap();
+        (1..=capacity).for_each(&mut go);
+        // the best of some, since other tests run beside this one
+        let rounds = (0..10).map(|round| {
+            let started = now();
+            let first = capacity + 1 + round * MORE / 10;
+            (first..first + MORE / 10).for_each(&mut go);
+            started.elapsed()
+        });
+        rounds.min().unwrap()
+    };
+    for (sign, busy) in [(1, false), (-1, false), (1, true)] {
+        let [few, many] = [100, 10_000].map(|capacity| took(capacity, sign, busy));
+        assert!(many < 20 * few, "{sign} {busy}: {many:?} instead of {few:?}");
+    }
+}
+
 /// F15
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_is_kept_while_there_is_an_idle_closed_one() {
@@ -180,6 +209,27 @@ async fn an_open_circuit_is_kept_while_there_is_an_idle_closed_one() {
     service.clone().oneshot(-1_001).await.unwrap_err();
     assert_eq!((handle.len(), handle.tripped().len()), (10, 10));
     assert!(handle.circuit(&9).is_none() && handle.circuit(&8).is_some());
+}
+
+/// F15: nobody is told of the end of a ramp before the next call
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_kept_while_there_is_one_that_closed_by_itself() {
+    let layer = rules().successes(1).unwrap().ramp(secs(10)).keyed(key).capacity(3).unwrap();
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(serve));
+    let ask = |request| service.clone().oneshot(request);
+    ask(-1).await.unwrap_err();
+    sleep(secs(2)).await;
+    for request in [-2, -3] {
+        ask(request).await.unwrap_err();
+    }
+    // its probe; so it is the one that was used last
+    ask(1).await.unwrap();
+    sleep(secs(10)).await;
+    assert_eq!(state(&handle, 1), Some(CircuitState::Closed));
+    ask(4).await.unwrap();
+    assert!(handle.circuit(&1).is_none());
+    assert_eq!(handle.tripped(), [2, 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +272,38 @@ async fn a_circuit_with_a_call_on_its_way_is_not_forgotten() {
     assert_eq!(handle.len(), 2);
     call.await.unwrap().unwrap_err();
     assert_eq!(state(&handle, 1), Some(CircuitState::Open));
+}
+
+/// F15: what is kept does not keep others that were used after it
+#[tokio::test(start_paused = true)]
+async fn a_long_call_or_a_handle_keeps_its_own_circuit_and_no_other() {
+    let layer = rules().keyed(key).idle(secs(60)).unwrap();
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(|request: i64| async move {
+        if request == 1 {
+            sleep(secs(1_000)).await;
+        }
+        serve(request).await
+    }));
+    let call = tokio::spawn(service.clone().oneshot(1));
+    sleep(ms(1)).await;
+    for request in [2, 3, 4, 5] {
+        service.clone().oneshot(request).await.unwrap();
+    }
+    let held = handle.circuit(&2).unwrap();
+    for _ in 0..3 {
+        sleep(secs(60)).await;
+        service.clone().oneshot(6).await.unwrap();
+        service.clone().oneshot(6).await.unwrap();
+        let kept = [1, 2, 3, 4, 5, 6].map(|key| handle.circuit(&key).is_some());
+        assert_eq!(kept, [true, true, false, false, false, true]);
+    }
+    drop(held);
+    call.await.unwrap().unwrap();
+    sleep(secs(60)).await;
+    service.clone().oneshot(7).await.unwrap();
+    service.clone().oneshot(7).await.unwrap();
+    assert_eq!(handle.len(), 1);
 }
 
 /// F15

@@ -5,6 +5,7 @@ use crate::support::{Hostile, timed};
 use tower::buffer::Buffer;
 use tower_failover::Budget;
 use tower_failover::classify::ErrorsOnly;
+use tower_failover::fallback::FallbackLayer;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Ratio, Refusal};
 
@@ -69,14 +70,31 @@ async fn the_error_names_the_circuit_and_the_time_that_remains() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_service_keeps_its_sources() {
-    let inner = tower::service_fn(|()| async {
-        let cause = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "cause");
-        Err::<(), _>(std::io::Error::other(cause))
-    });
-    let layer = CircuitBreakerLayer::plain();
-    let error = layer.layer(inner).oneshot(()).await.unwrap_err();
-    let outer = error.downcast_ref::<std::io::Error>().expect("the service's own error");
-    assert_eq!(outer.get_ref().unwrap().to_string(), "cause");
+    /// The outermost of so many.
+    #[derive(Debug)]
+    struct Link(Option<Box<Link>>);
+
+    impl std::fmt::Display for Link {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("link")
+        }
+    }
+
+    impl std::error::Error for Link {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.0.as_deref().map(|link| link as _)
+        }
+    }
+
+    let chain = || Link(Some(Box::new(Link(Some(Box::new(Link(None)))))));
+    let inner = tower::service_fn(|()| async { Err::<(), _>(chain()) });
+    for layer in [CircuitBreakerLayer::plain(), CircuitBreakerLayer::plain().gated()] {
+        let error = layer.layer(inner).oneshot(()).await.unwrap_err();
+        assert!(error.is::<Link>(), "the service's own error");
+        let sources = std::iter::successors(error.source(), |error| error.source());
+        let links: Vec<_> = sources.map(|error| error.is::<Link>()).collect();
+        assert_eq!(links, [true, true]);
+    }
 }
 
 /// F14
@@ -112,6 +130,33 @@ async fn a_stack_under_a_buffer_survives_an_opening_and_a_closing() {
             ask(GOOD).await.unwrap();
         }
         assert_eq!(scene.state(), CircuitState::Closed);
+    }
+}
+
+/// C2, C4, L9: also with a fallback and retries around the circuit
+#[tokio::test(start_paused = true)]
+async fn a_whole_stack_under_a_buffer_survives_it_too() {
+    let (layer, server) = (breaker(), Server::default());
+    let circuit = layer.handle();
+    let stack = tower::ServiceBuilder::new()
+        .layer(FallbackLayer::plain().classify(AsTold).value(|_| Outcome::Unsuitable))
+        .layer(RetryLayer::plain().classify(AsTold).no_budget().backoff(always(ms(1))))
+        .layer(layer)
+        .service(Hostile::new(server.clone()));
+    let service = Buffer::new(stack, 16);
+    let ask = |ask| service.clone().oneshot(ask);
+    for _ in 0..5 {
+        // the second attempt opens it, and the third is refused
+        assert_eq!(ask(BAD).await.unwrap(), Outcome::Unsuitable);
+        assert_eq!(circuit.state(), CircuitState::Open);
+        let calls = server.calls();
+        assert_eq!(ask(GOOD).await.unwrap(), Outcome::Unsuitable, "the fallback answers");
+        assert_eq!(server.calls(), calls);
+        sleep(OPEN).await;
+        for _ in 0..3 {
+            assert_eq!(ask(GOOD).await.unwrap(), Outcome::Success);
+        }
+        assert_eq!(circuit.state(), CircuitState::Closed);
     }
 }
 
@@ -238,6 +283,48 @@ async fn two_breakers_that_open_in_the_same_moment_probe_at_different_times() {
     assert_eq!(times.len(), 8);
 }
 
+/// G13: nor do those that one value of the layer has made, by service or by key, with a seed or without
+#[tokio::test(start_paused = true)]
+async fn circuits_of_one_layer_that_open_in_the_same_moment_probe_at_different_times() {
+    let layer = || CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(1)).unwrap();
+    let down = tower::service_fn(|_: u64| async { Err::<(), _>(BoxError::from("down")) });
+    for layer in [layer(), layer().seed(7)] {
+        let mut times = Vec::new();
+        let each = layer.clone().per_service();
+        for _ in 0..8 {
+            let service = each.layer(down);
+            service.clone().oneshot(1).await.unwrap_err();
+            times.push(service.handle().snapshot().next_probe.unwrap());
+        }
+        let keyed = layer.keyed(|request: &u64| *request);
+        for key in 0..8 {
+            keyed.layer(down).oneshot(key).await.unwrap_err();
+            times.push(keyed.handle().circuit(&key).unwrap().snapshot().next_probe.unwrap());
+        }
+        assert!(times.iter().all(|time| (ms(800)..=ms(1_200)).contains(time)), "{times:?}");
+        for times in times.chunks_mut(8) {
+            times.sort();
+            assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+        }
+    }
+}
+
+/// F7: a service that fails every second probe is asked less and less, and opens no faster again when
+/// it was well for a moment
+#[tokio::test(start_paused = true)]
+async fn the_time_grows_also_where_every_second_probe_is_good() {
+    let scene = Scene::new(growing());
+    scene.trip().await;
+    for expected in [1, 2, 4, 8, 16, 30, 30, 30] {
+        let time = open_time(&scene).await;
+        assert_eq!(time, secs(expected));
+        sleep(time).await;
+        scene.ask(GOOD).await.unwrap();
+        assert_eq!(scene.state(), CircuitState::HalfOpen);
+        scene.ask(BAD).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_a_seed_the_times_are_the_same_again() {
     let mut times = Vec::new();
@@ -269,6 +356,35 @@ async fn with_no_open_time_it_is_half_open_at_once() {
     scene.trip().await;
     scene.ask_each(2, GOOD).await;
     assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+/// A16
+#[test]
+fn a_runtime_can_be_shut_down_with_calls_in_every_state() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let (closed, half_open, waited_for) = runtime.block_on(async {
+        let closed = Scene::new(breaker());
+        let half_open = Scene::half_open(breaker()).await;
+        let waited_for = Scene::new(breaker().gated());
+        waited_for.trip().await;
+        for scene in [&closed, &half_open, &waited_for] {
+            tokio::spawn(scene.service.clone().oneshot(HANGING));
+        }
+        pass(600).await;
+        assert_eq!((closed.server.inside(), half_open.seen().probes), (1, 1));
+        (closed, half_open, waited_for)
+    });
+    drop(runtime);
+    let scenes = [&closed, &half_open, &waited_for];
+    assert_eq!(scenes.map(|scene| scene.server.inside()), [0; 3]);
+    assert_eq!(closed.counts(), [0, 1, 0], "it was given up after more than half a second");
+    assert_eq!(half_open.seen().probes, 0);
+    waited_for.circuit.reset();
+    assert_eq!(waited_for.server.calls(), 2);
 }
 
 /// F11, L5
