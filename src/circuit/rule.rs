@@ -88,8 +88,8 @@ impl TripRule {
         Self::new(Counts::Failed, Limit::AtLeast(share))
     }
 
-    /// Trips when more than this share of the calls in the window failed. 1 is refused, since no share
-    /// is above it; above zero is a single failure, once there are [`min_calls`](Self::min_calls).
+    /// Trips when more than this share of the calls in the window failed. Zero is refused, as for all
+    /// shares, and so is 1, since no share is above it.
     pub const fn failure_ratio_above(share: Ratio) -> Self {
         Self::new(Counts::Failed, Limit::Above(share))
     }
@@ -101,7 +101,7 @@ impl TripRule {
         Self::new(Counts::Slow { head: None, total: None }, Limit::AtLeast(share))
     }
 
-    /// Trips when more than this share of the calls in the window was slow. 1 is refused.
+    /// Trips when more than this share of the calls in the window was slow. Zero and 1 are refused.
     pub const fn slow_ratio_above(share: Ratio) -> Self {
         Self::new(Counts::Slow { head: None, total: None }, Limit::Above(share))
     }
@@ -212,8 +212,8 @@ impl TripRule {
             Limit::AtLeast(share) if share.get() <= 0.0 => {
                 return wrong("the share at which a rule trips", "above 0", share.get());
             }
-            Limit::Above(share) if share.get() >= 1.0 => {
-                return wrong("the share above which a rule trips", "below 1", share.get());
+            Limit::Above(share) if share.get() <= 0.0 || share.get() >= 1.0 => {
+                return wrong("the share above which a rule trips", "between 0 and 1", share.get());
             }
             Limit::Count(0) => {
                 return wrong("the failures at which a rule trips", "at least 1", 0.0);

@@ -177,7 +177,7 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     ///
     /// # Errors
     ///
-    /// When the rule makes no sense: a share of 0 to be reached, or of 1 to be exceeded; a number of
+    /// When the rule makes no sense: a share of 0, or of 1 to be exceeded; a number of
     /// failures of 0; a window that is empty, or too short for the rule's numbers, or that of a rule for
     /// failures in a row; buckets beside 1 to 32; a rule about slow calls without a time, or another rule
     /// with one.
