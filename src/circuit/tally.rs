@@ -81,7 +81,9 @@ impl Tally {
 
     /// Whether a success is nothing to it, whenever it is and however long it takes.
     pub(super) fn ignores_successes(&self) -> bool {
-        !counts_calls(&self.rule) && !self.rule.needs_time()
+        // a window of the last calls is pushed on by every call
+        let by_time = matches!(self.counted, Counted::ByTime(_));
+        by_time && !counts_calls(&self.rule) && !self.rule.needs_time()
     }
 
     /// The window, if a success is counted in that, and nothing else is asked of it.

@@ -398,3 +398,18 @@ mod refused {
         assert_eq!(scene.state(), CircuitState::Open);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn successes_push_failures_out_of_a_counted_window_beside_a_window_by_time() {
+    let layer = CircuitBreakerLayer::plain()
+        .classify(AsTold)
+        .trip_on(TripRule::failure_ratio(HALF).min_calls(1_000_000))
+        .and_then(|layer| layer.trip_on(TripRule::failures(5).last(10)))
+        .unwrap();
+    let scene = Scene::new(layer);
+    for _ in 0..10 {
+        scene.ask_each(20, GOOD).await;
+        scene.ask(BAD).await.unwrap();
+    }
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
