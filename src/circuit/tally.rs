@@ -197,7 +197,7 @@ impl Ended {
     #[inline]
     fn hits(&self, rule: &TripRule) -> bool {
         match rule.counts {
-            Counts::Failed => self.failed,
+            Counts::Failed | Counts::Mixed => self.failed,
             Counts::Slow { head, total } => {
                 head.is_some_and(|limit| self.head > limit)
                     || total.is_some_and(|limit| self.total > limit)

@@ -413,3 +413,11 @@ async fn successes_push_failures_out_of_a_counted_window_beside_a_window_by_time
     }
     assert_eq!(scene.state(), CircuitState::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_times_do_not_turn_a_rule_about_failures_into_one_about_slow_calls() {
+    let layer = CircuitBreakerLayer::plain;
+    let rule = TripRule::failure_ratio(HALF);
+    assert!(layer().trip_on(rule.slower_than(secs(1)).ends_later_than(secs(2))).is_err());
+    assert!(layer().trip_on(rule.slower_than(secs(1)).slower_than(secs(2))).is_err());
+}
