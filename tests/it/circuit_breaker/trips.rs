@@ -421,3 +421,12 @@ async fn two_times_do_not_turn_a_rule_about_failures_into_one_about_slow_calls()
     assert!(layer().trip_on(rule.slower_than(secs(1)).ends_later_than(secs(2))).is_err());
     assert!(layer().trip_on(rule.slower_than(secs(1)).slower_than(secs(2))).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_counts_as_nothing_is_not_slow() {
+    let rule = TripRule::slow_ratio(HALF).slower_than(secs(2));
+    let layer = breaker().trip_on(rule).and_then(|layer| layer.probe_timeout(secs(9))).unwrap();
+    let scene = Scene::half_open(layer).await;
+    scene.ask(NEUTRAL.taking(secs(3))).await.unwrap();
+    assert_eq!((scene.state(), scene.seen().slow), (CircuitState::HalfOpen, 0));
+}
