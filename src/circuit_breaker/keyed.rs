@@ -109,11 +109,20 @@ impl<K: Hash + Eq + Clone> Listed<K> {
 
     /// Takes out one that was not used for so long.
     fn expire(&mut self, now: Instant, idle: Duration) -> Option<Gone<K>> {
-        let is_idle =
-            |entry: &Entry<K>| now.saturating_duration_since(entry.used) >= idle && entry.is_free();
-        let oldest = [self.closed.peek_lru(), self.others.peek_lru()];
-        let (number, _) = oldest.into_iter().flatten().find(|(_, entry)| is_idle(entry))?;
-        self.take(*number)
+        let lists = [&mut self.closed, &mut self.others];
+        let number = lists.into_iter().find_map(|list| {
+            let (&number, entry) = list.peek_lru()?;
+            if now.saturating_duration_since(entry.used) < idle {
+                return None;
+            }
+            if entry.is_free() {
+                return Some(number);
+            }
+            // in the first place it would keep all those behind it
+            list.promote(&number);
+            None
+        })?;
+        self.take(number)
     }
 
     /// Takes out the least recently used one that can be missed best.
