@@ -118,6 +118,10 @@ impl Tally {
 
     /// Whether the rule is reached.
     pub(super) fn reached(&self, now: Duration, era: Era) -> Option<Reached> {
+        // every success asks once there was a hit, and the calls stand in many places
+        if matches!(&self.counted, Counted::ByTime(window) if window.hits(now, era) == 0) {
+            return None;
+        }
         let totals = self.totals(now, era);
         self.severity(totals).map(|severity| Reached { action: self.rule.action, severity })
     }
