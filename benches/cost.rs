@@ -56,7 +56,7 @@ const CASES: [Case; 16] = [
     Case::at_most("fallback to a value", 30.0, 45.0, [0.0, 0.0]),
     Case::of("fallback to a service"),
     Case::of("fallback + retry"),
-    Case::at_most("breaker", 180.0, 350.0, [1.0, 2.0]),
+    Case::at_most("breaker", 185.0, 350.0, [1.0, 2.0]),
     Case::of("breaker, after 750 calls"),
     Case::of("breaker, after 6000 calls"),
     Case::of("breaker, slow rule"),

@@ -91,21 +91,24 @@ impl TimeWindow {
     /// Counts a call, and tells whether there is a hit in the window.
     #[inline]
     pub(crate) fn record(&self, now: Duration, era: Era, stripe: usize, hit: bool) -> bool {
+        let number = self.number(now, era);
+        // the call comes first, so that who looks meanwhile sees no hit without its call
+        add(&self.of(stripe).ring, number);
         if hit {
-            self.hit(self.number(now, era));
+            self.hit(number);
         }
-        add(&self.of(stripe).ring, self.number(now, era));
-        self.last_hit.load(SeqCst) != 0 && self.is_near(now, era)
+        hit || self.is_near_hit(number)
     }
 
-    /// Counts a call that did not hit, after so many slices, and tells whether there ever was a hit. Such
-    /// calls are also counted for ever, on the side.
+    /// Counts a call that did not hit, after so many slices, and tells whether there is a hit in the window.
+    /// Such calls are also counted for ever, on the side.
     #[inline]
     pub(crate) fn success(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
         let calls = self.of(stripe);
         calls.successes.fetch_add(1, SeqCst);
-        add(&calls.ring, number(elapsed, era));
-        self.last_hit.load(SeqCst) != 0
+        let number = number(elapsed, era);
+        add(&calls.ring, number);
+        self.is_near_hit(number)
     }
 
     /// All successes that were counted, whenever they were.
@@ -125,8 +128,9 @@ impl TimeWindow {
 
     pub(crate) fn totals(&self, now: Duration, era: Era) -> Totals {
         let number = self.newest(now, era);
+        let hits = self.sum(&self.hits, number);
         let calls = self.calls.iter().map(|calls| self.sum(&calls.0.ring, number)).sum();
-        Totals { calls, hits: self.sum(&self.hits, number) }
+        Totals { calls, hits }
     }
 
     pub(crate) fn hits(&self, now: Duration, era: Era) -> u64 {
@@ -162,10 +166,18 @@ impl TimeWindow {
         });
     }
 
-    /// Whether the last hit is in the window, or just ahead of it.
-    fn is_near(&self, now: Duration, era: Era) -> bool {
-        let (number, last) = (self.number(now, era), self.last_hit.load(SeqCst).wrapping_sub(1));
-        ahead(number, last) < self.slices || ahead(last, number) <= 1
+    /// Whether the last hit is in the window of this slice, or just ahead of it.
+    #[inline]
+    fn is_near_hit(&self, number: u64) -> bool {
+        match self.last_hit.load(SeqCst) {
+            0 => false,
+            last => self.is_near(number, last - 1),
+        }
+    }
+
+    #[cold]
+    fn is_near(&self, number: u64, hit: u64) -> bool {
+        ahead(number, hit) < self.slices || ahead(hit, number) <= 1
     }
 
     fn sum(&self, ring: &Ring, number: u64) -> u64 {

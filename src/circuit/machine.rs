@@ -336,7 +336,10 @@ impl Machine {
     }
 
     fn degrade(&mut self, share: f64, now: Duration) {
+        let left = self.share_left;
         self.turn(Phase::Degraded { share, since: now, admitted: 0 });
+        // else each change would let a call through, which may be what brings about the next change
+        self.share_left = left;
     }
 
     /// Raises the share for the time that has passed well: a step for a dwell of which a call tells, a

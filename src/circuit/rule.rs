@@ -50,6 +50,8 @@ pub(super) enum Counts {
         head: Option<Duration>,
         total: Option<Duration>,
     },
+    /// Failures, for which a time was set: refused when the rule is checked.
+    Mixed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,8 +124,7 @@ impl TripRule {
     pub const fn slower_than(mut self, time: Duration) -> Self {
         self.counts = match self.counts {
             Counts::Slow { total, .. } => Counts::Slow { head: Some(time), total },
-            // refused when the rule is checked
-            Counts::Failed => Counts::Slow { head: None, total: None },
+            Counts::Failed | Counts::Mixed => Counts::Mixed,
         };
         self
     }
@@ -133,7 +134,7 @@ impl TripRule {
     pub const fn ends_later_than(mut self, time: Duration) -> Self {
         self.counts = match self.counts {
             Counts::Slow { head, .. } => Counts::Slow { head, total: Some(time) },
-            Counts::Failed => Counts::Slow { head: None, total: None },
+            Counts::Failed | Counts::Mixed => Counts::Mixed,
         };
         self
     }
@@ -202,7 +203,7 @@ impl TripRule {
     pub(super) fn slow_limit(&self) -> Option<Duration> {
         match self.counts {
             Counts::Slow { head, total } => head.or(total),
-            Counts::Failed => None,
+            Counts::Failed | Counts::Mixed => None,
         }
     }
 
@@ -223,15 +224,11 @@ impl TripRule {
             }
             _ => {}
         }
-        match (self.counts, self.limit) {
-            (Counts::Slow { head: None, total: None }, Limit::AtLeast(_) | Limit::Above(_)) => {
-                return wrong(
-                    "the time of a rule about slow calls",
-                    "set, and of no other rule",
-                    0.0,
-                );
+        match self.counts {
+            Counts::Slow { head: None, total: None } => {
+                return wrong("the time of a rule about slow calls", "set", 0.0);
             }
-            (Counts::Slow { .. }, Limit::Count(_) | Limit::InARow(_)) => {
+            Counts::Mixed => {
                 return wrong("a time for slow calls", "of a rule about slow calls", 0.0);
             }
             _ => {}

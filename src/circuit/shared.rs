@@ -318,7 +318,8 @@ impl Circuit {
         hint: Option<Duration>,
         now: Duration,
     ) -> Option<Change> {
-        let slow = self.is_slow(&Ended::new(false, took));
+        let counts = matches!(verdict, Verdict::Good | Verdict::Bad);
+        let slow = counts && self.is_slow(&Ended::new(false, took));
         self.counts.slow.fetch_add(slow.into(), Relaxed);
         let verdict = if slow && verdict == Verdict::Good { Verdict::Bad } else { verdict };
         self.change(now, |machine, settings| {
@@ -347,6 +348,11 @@ impl Circuit {
 
     pub(crate) fn state(&self, now: Duration) -> CircuitState {
         self.machine.lock().state(&self.settings, now)
+    }
+
+    /// Whether the rules decide alone.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.machine.lock().mode() == Mode::Automatic
     }
 
     pub(crate) fn snapshot(&self, now: Duration) -> CircuitSnapshot {

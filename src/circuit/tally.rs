@@ -81,7 +81,9 @@ impl Tally {
 
     /// Whether a success is nothing to it, whenever it is and however long it takes.
     pub(super) fn ignores_successes(&self) -> bool {
-        !counts_calls(&self.rule) && !self.rule.needs_time()
+        // a window of the last calls is pushed on by every call
+        let by_time = matches!(self.counted, Counted::ByTime(_));
+        by_time && !counts_calls(&self.rule) && !self.rule.needs_time()
     }
 
     /// The window, if a success is counted in that, and nothing else is asked of it.
@@ -116,6 +118,10 @@ impl Tally {
 
     /// Whether the rule is reached.
     pub(super) fn reached(&self, now: Duration, era: Era) -> Option<Reached> {
+        // every success asks once there was a hit, and the calls stand in many places
+        if matches!(&self.counted, Counted::ByTime(window) if window.hits(now, era) == 0) {
+            return None;
+        }
         let totals = self.totals(now, era);
         self.severity(totals).map(|severity| Reached { action: self.rule.action, severity })
     }
@@ -195,7 +201,7 @@ impl Ended {
     #[inline]
     fn hits(&self, rule: &TripRule) -> bool {
         match rule.counts {
-            Counts::Failed => self.failed,
+            Counts::Failed | Counts::Mixed => self.failed,
             Counts::Slow { head, total } => {
                 head.is_some_and(|limit| self.head > limit)
                     || total.is_some_and(|limit| self.total > limit)

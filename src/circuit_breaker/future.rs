@@ -4,6 +4,7 @@ use super::scope::{Find, Scope, Through};
 use crate::attempts::Luggage;
 use crate::classify::Classify;
 use crate::error::BoxError;
+use crate::outcome::Outcome;
 use crate::record::{End, Recorder};
 use crate::replay::Carry;
 use pin_project_lite::pin_project;
@@ -79,12 +80,21 @@ where
                         recorder.wait();
                         Poll::Pending
                     }
-                    Poll::Ready(Ok(answer)) if through.is_success(&answer) => {
-                        Poll::Ready(Ok(succeed::<_, _, P, _, _, _>(recorder, answer)))
+                    Poll::Ready(Ok(answer)) => {
+                        match through.policy().classify.classify(Ok(&answer)) {
+                            Outcome::Success => {
+                                Poll::Ready(Ok(succeed::<_, _, P, _, _, _>(recorder, answer)))
+                            }
+                            outcome => {
+                                settle(recorder, Ok(&answer), Some(outcome));
+                                Poll::Ready(Ok(P::ended(answer)))
+                            }
+                        }
                     }
-                    Poll::Ready(result) => {
-                        let result = result.map_err(Into::into);
-                        Poll::Ready(settle::<_, _, P, _, _, _>(recorder, result))
+                    Poll::Ready(Err(error)) => {
+                        let error = error.into();
+                        settle(recorder, Err::<&Res, _>(&error), None);
+                        Poll::Ready(Err(error))
                     }
                 }
             }
@@ -118,23 +128,21 @@ where
     }
 }
 
-/// Records a result that is no success.
+/// Records a result that is no success, or not known to be one.
 #[cold]
 fn settle<Res, C, P, K, O, L>(
     recorder: &mut Recording<C, P, K, O, L>,
-    result: Result<Res, BoxError>,
-) -> Result<P::Response, BoxError>
-where
+    result: Result<&Res, &BoxError>,
+    outcome: Option<Outcome>,
+) where
     C: Classify<Res, BoxError>,
-    P: End<Res>,
     O: Find<K>,
     L: Luggage,
 {
     if let Some(through) = recorder.target() {
-        let (outcome, evidence) = through.policy().judge(result.as_ref());
+        let (outcome, evidence) = through.policy().judge(result, outcome);
         recorder.settle(outcome, evidence);
     }
-    result.map(P::ended)
 }
 
 impl<F, C, P, K, Req> fmt::Debug for CircuitBreakerFuture<F, C, P, K, Req>

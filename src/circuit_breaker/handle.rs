@@ -48,7 +48,7 @@ impl CircuitHandle {
     }
 
     /// Goes through the states as the rules say, and refuses nobody, until that is changed. Calls that
-    /// would have been refused are not counted.
+    /// would have been refused are in the totals, and in no window.
     pub fn observe_only(&self) {
         self.0.reset(Mode::ObserveOnly);
     }

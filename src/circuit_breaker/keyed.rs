@@ -171,9 +171,9 @@ impl<K: Hash + Eq + Clone> Listed<K> {
 }
 
 impl<K> Entry<K> {
-    /// No call goes through it, and no handle keeps it.
+    /// It can be forgotten: no call goes through it, no handle keeps it, and it was not forced.
     fn is_free(&self) -> bool {
-        Arc::strong_count(&self.circuit) == 1
+        Arc::strong_count(&self.circuit) == 1 && self.circuit.circuit.is_automatic()
     }
 
     fn state(&self) -> CircuitState {

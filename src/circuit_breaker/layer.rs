@@ -120,8 +120,8 @@ where
         Ok(self)
     }
 
-    /// Sets after which time without a call a circuit is forgotten, in whatever state it is. Default: 10
-    /// minutes. It is forgotten when a call comes after that, for any key: two at most with each call. A
+    /// Sets after which time without a call a circuit is forgotten, open or not, unless it was forced.
+    /// Default: 10 minutes. It is forgotten when a call comes after that, for any key: two at most with each call. A
     /// circuit is in use while a call is on its way, a body that is read included, or somebody has its
     /// handle.
     ///

@@ -303,8 +303,8 @@
 //!
 //! | event | level | fields | when |
 //! |---|---|---|---|
-//! | `state changed` | `INFO` | `name`, `from`, `state`, `share`, `next_probe`, `generation` | the circuit is in another state |
-//! | `share changed` | `DEBUG` | `name`, `state`, `share`, `generation` | a degraded circuit admits more or fewer calls, or a state began anew |
+//! | `state changed` | `INFO` | `name`, `from`, `state`, `share`, `next_probe`, `generation` | the circuit is in another state, or begins one anew |
+//! | `share changed` | `DEBUG` | `name`, `state`, `share`, `generation` | a degraded circuit admits more or fewer calls |
 //!
 //! `name` is that of the layer, also for circuits by key: keys are in no event and no error, and
 //! [`KeyedHandle::tripped`] tells them. `generation` counts the changes of a circuit, so that events of

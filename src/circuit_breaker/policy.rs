@@ -19,11 +19,16 @@ pub(super) struct BreakerPolicy<C, P> {
 }
 
 impl<C, P> BreakerPolicy<C, P> {
-    pub(super) fn judge<Res>(&self, result: Result<&Res, &BoxError>) -> (Outcome, Evidence)
+    /// Judges a result, or tells the evidence for the outcome that was found for it.
+    pub(super) fn judge<Res>(
+        &self,
+        result: Result<&Res, &BoxError>,
+        outcome: Option<Outcome>,
+    ) -> (Outcome, Evidence)
     where
         C: Classify<Res, BoxError>,
     {
-        let outcome = self.classify.classify(result);
+        let outcome = outcome.unwrap_or_else(|| self.classify.classify(result));
         let failed = outcome.is_failed();
         (outcome, if failed { self.classify.evidence(result) } else { Evidence::default() })
     }

@@ -3,9 +3,6 @@
 use super::keyed::Circuits;
 use super::policy::{BreakerPolicy, Terms};
 use super::state::{Shared, Watched};
-use crate::classify::Classify;
-use crate::error::BoxError;
-use crate::outcome::Outcome;
 use crate::record::{Ledger, Target};
 use crate::replay::sealed::Sealed;
 use crate::stripe::Held;
@@ -147,14 +144,6 @@ impl<C, P, K, O: Find<K>> Through<C, P, K, O> {
     #[inline]
     pub(super) fn circuit(&self) -> &Shared {
         self.own.find(&self.core.scope)
-    }
-
-    #[inline]
-    pub(super) fn is_success<Res>(&self, answer: &Res) -> bool
-    where
-        C: Classify<Res, BoxError>,
-    {
-        self.policy().classify.classify(Ok(answer)) == Outcome::Success
     }
 }
 

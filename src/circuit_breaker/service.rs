@@ -154,7 +154,7 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
             Readiness::Failed(error) => {
                 let admission = circuit.admit()?;
                 let guard = PanicGuard { circuit, admission };
-                let (outcome, evidence) = self.core.policy.judge(Err(&*error));
+                let (outcome, evidence) = self.core.policy.judge(Err(&*error), None);
                 mem::forget(guard);
                 circuit.settle(admission, &Ending::at_once(outcome, evidence));
                 Err(error)

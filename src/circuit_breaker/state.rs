@@ -138,19 +138,6 @@ impl Watched {
     #[cold]
     fn tell_all(&self, change: Change) {
         let Change { generation, from, to, share, next_probe } = change;
-        let name = &*self.terms.name;
-        if from == to && to == CircuitState::Degraded {
-            tracing::debug!(
-                target: "tower_failover::circuit_breaker",
-                name, state = to.name(), share, generation, "share changed"
-            );
-        } else {
-            tracing::info!(
-                target: "tower_failover::circuit_breaker",
-                name, from = from.name(), state = to.name(), share, next_probe = ?next_probe,
-                generation, "state changed"
-            );
-        }
         self.latest.send_if_modified(|latest| {
             // two changes may be told in the other order than they were made
             let newer = generation.wrapping_sub(latest.generation) <= u32::MAX / 2;
@@ -164,6 +151,20 @@ impl Watched {
             listener(to);
         }
         self.waiting.wake();
+        // last, so that a subscriber which panics keeps the change from nobody
+        let name = &*self.terms.name;
+        if from == to && to == CircuitState::Degraded {
+            tracing::debug!(
+                target: "tower_failover::circuit_breaker",
+                name, state = to.name(), share, generation, "share changed"
+            );
+        } else {
+            tracing::info!(
+                target: "tower_failover::circuit_breaker",
+                name, from = from.name(), state = to.name(), share, next_probe = ?next_probe,
+                generation, "state changed"
+            );
+        }
     }
 
     #[inline(never)]

@@ -177,7 +177,7 @@ fn a_share_is_cut_by_how_far_the_rule_was_exceeded_and_has_a_floor() {
     for (severity, left) in [(0.0, 0.9), (0.5, 0.7), (1.0, 0.5), (9.0, 0.5), (-1.0, 0.9)] {
         let mut steps = Steps::new(plainly());
         let mut expected: f64 = 1.0;
-        for _ in 0..40 {
+        for _ in 0..400 {
             let call = steps.admit().ok();
             let Some(call) = call else { continue };
             assert_eq!(steps.trip_by(call, Action::Degrade, severity, None), Degraded);

@@ -170,3 +170,14 @@ async fn a_degraded_circuit_waits_for_its_service() {
     }
     assert_eq!(layer.handle().snapshot().refused, 49);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_share_holds_also_where_each_call_that_is_admitted_makes_it_anew() {
+    let scene = Scene::new(trips_on(TripRule::failures(1).degrade()));
+    let mut admitted = 0;
+    for _ in 0..200 {
+        admitted += usize::from(scene.ask(BAD).await.is_ok());
+    }
+    assert_eq!(scene.seen().share, 0.05);
+    assert!(admitted < 25, "{admitted} of 200");
+}

@@ -497,3 +497,21 @@ fn who_is_told_that_a_circuit_is_gone_may_ask_the_handle_at_once() {
 fn a_capacity_of_zero_is_refused_when_it_is_set() {
     assert!(rules().keyed(key).capacity(0).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_is_held_does_not_keep_idle_ones_behind_it() {
+    let key = |request: &u32| *request;
+    let layer = CircuitBreakerLayer::plain().keyed(key).idle(secs(1)).unwrap();
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(|_: u32| async { Ok::<_, BoxError>(()) }));
+    service.clone().oneshot(0).await.unwrap();
+    let _held = handle.circuit(&0);
+    for request in 1..=100 {
+        service.clone().oneshot(request).await.unwrap();
+    }
+    sleep(secs(2)).await;
+    for _ in 0..100 {
+        service.clone().oneshot(1000).await.unwrap();
+    }
+    assert_eq!(handle.len(), 2);
+}

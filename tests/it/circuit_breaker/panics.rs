@@ -329,3 +329,33 @@ async fn a_panic_of_a_subscriber_reaches_the_caller_alone() {
     scene.ask_each(2, GOOD).await;
     assert_eq!(scene.state(), CircuitState::Closed);
 }
+
+/// B5
+#[tokio::test(start_paused = true)]
+async fn a_waiter_is_woken_although_a_subscriber_panics() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use tracing_subscriber::layer::{Context, Layer as Subscribing, SubscriberExt};
+    struct Sore;
+    impl<S: tracing::Subscriber> Subscribing<S> for Sore {
+        fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+            panic!("sore");
+        }
+    }
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    let layer = breaker();
+    let circuit = layer.handle();
+    circuit.force_open();
+    let mut service = spawn(layer.gated().layer(Server::default()));
+    let mut changes = spawn(async move {
+        let mut changes = circuit.changes();
+        (circuit.clone(), changes.next().await)
+    });
+    assert!(changes.poll().is_pending());
+    assert!(service.enter(|cx, mut service| service.poll_ready(cx)).is_pending());
+    let circuit = service.handle();
+    let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Sore));
+    assert!(catch_unwind(AssertUnwindSafe(|| circuit.reset())).is_err());
+    drop(guard);
+    assert!(changes.is_woken(), "a subscriber to the changes");
+    assert!(service.is_woken(), "a service that waits");
+}

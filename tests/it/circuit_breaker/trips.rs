@@ -398,3 +398,35 @@ mod refused {
         assert_eq!(scene.state(), CircuitState::Open);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn successes_push_failures_out_of_a_counted_window_beside_a_window_by_time() {
+    let layer = CircuitBreakerLayer::plain()
+        .classify(AsTold)
+        .trip_on(TripRule::failure_ratio(HALF).min_calls(1_000_000))
+        .and_then(|layer| layer.trip_on(TripRule::failures(5).last(10)))
+        .unwrap();
+    let scene = Scene::new(layer);
+    for _ in 0..10 {
+        scene.ask_each(20, GOOD).await;
+        scene.ask(BAD).await.unwrap();
+    }
+    assert_eq!(scene.state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_times_do_not_turn_a_rule_about_failures_into_one_about_slow_calls() {
+    let layer = CircuitBreakerLayer::plain;
+    let rule = TripRule::failure_ratio(HALF);
+    assert!(layer().trip_on(rule.slower_than(secs(1)).ends_later_than(secs(2))).is_err());
+    assert!(layer().trip_on(rule.slower_than(secs(1)).slower_than(secs(2))).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_counts_as_nothing_is_not_slow() {
+    let rule = TripRule::slow_ratio(HALF).slower_than(secs(2));
+    let layer = breaker().trip_on(rule).and_then(|layer| layer.probe_timeout(secs(9))).unwrap();
+    let scene = Scene::half_open(layer).await;
+    scene.ask(NEUTRAL.taking(secs(3))).await.unwrap();
+    assert_eq!((scene.state(), scene.seen().slow), (CircuitState::HalfOpen, 0));
+}

@@ -163,9 +163,11 @@ impl Model {
 
     /// Another share: each is judged by its own calls.
     fn begin_share(&mut self, state: State) {
+        if !matches!(state, State::Degraded { .. }) {
+            self.credit = 1.0;
+        }
         self.state = state;
         self.share += 1;
-        self.credit = 1.0;
         let degrading = self.rules.iter_mut().filter(|rule| rule.degrades());
         degrading.for_each(Counted::clear);
     }
