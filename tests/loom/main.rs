@@ -103,7 +103,7 @@ const MODELS: &[Model] = &[
     Model {
         name: "windows::by_time_all_calls_are_counted_where_a_slice_is_used_again",
         run: windows::by_time_all_calls_are_counted_where_a_slice_is_used_again,
-        floors: [250, 1_800],
+        floors: [250, 1_400],
         finds: &[Plant::Torn],
     },
     Model {

@@ -60,7 +60,14 @@ impl End {
 /// What the layer does with the end of a call.
 fn end(circuit: &Circuit, admission: Admission, end: End, now: Duration) -> Option<Change> {
     let look = match end.verdict {
-        Verdict::Good => circuit.succeeded(admission, end.took, now),
+        Verdict::Good => match circuit.window() {
+            // the way of most circuits
+            Some(window) => {
+                let slices = now.as_nanos() / window.slice().as_nanos();
+                circuit.succeeded_in(&window, admission, slices as u64)
+            }
+            None => circuit.succeeded(admission, end.took, now),
+        },
         Verdict::Bad => circuit.failed(admission, end.took, now),
         Verdict::Neutral | Verdict::Dropped => {
             circuit.said_nothing();
