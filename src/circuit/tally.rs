@@ -118,9 +118,13 @@ impl Tally {
 
     /// Whether the rule is reached.
     pub(super) fn reached(&self, now: Duration, era: Era) -> Option<Reached> {
-        // every success asks once there was a hit, and the calls stand in many places
-        if matches!(&self.counted, Counted::ByTime(window) if window.hits(now, era) == 0) {
-            return None;
+        if let Counted::ByTime(window) = &self.counted {
+            // every success asks while there is a hit, and the calls stand in many places: most often the
+            // hits are too few even for the least calls
+            let (calls, hits) = (self.rule.enough_calls().into(), window.hits(now, era));
+            if !self.share_reaches(Totals { calls, hits }) {
+                return None;
+            }
         }
         let totals = self.totals(now, era);
         self.severity(totals).map(|severity| Reached { action: self.rule.action, severity })
