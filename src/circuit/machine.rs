@@ -1,20 +1,15 @@
 //! The states of a circuit. Pure: every method takes the time, and nothing here is shared.
 
 use super::rule::Action;
+use super::share::Share;
 use super::words::{Admission, CircuitState, Mode, Refused, Settings, Verdict, When};
 use crate::backoff::Progress;
 use crate::window::{Era, LAST_ERA};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The least share that a circuit admits while it is degraded.
-const FLOOR: f64 = 0.05;
-/// By what a share is raised when a dwell has passed well.
-const STEP: f64 = 0.05;
 /// So many dwells are enough where no call of them tells anything.
 const PATIENCE: f64 = 4.0;
-/// What is left of a share whose calls just reached the rule, and of one whose calls all did.
-const CUT: (f64, f64) = (0.9, 0.5);
 /// The share with which a ramp begins, as Envoy's slow start does.
 const RAMP_FROM: f64 = 0.1;
 /// So many probes in a row that were given up by their callers count as a failure.
@@ -25,7 +20,7 @@ const MAX_HINT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 enum Phase {
     Closed,
-    Degraded { share: f64, since: Duration, admitted: u64 },
+    Degraded { share: Share, since: Duration, admitted: u64 },
     Open { until: Duration },
     HalfOpen { probes: BTreeMap<u32, Lease>, successes: u32, dropped: u32 },
     Ramp { since: Duration },
@@ -119,7 +114,7 @@ impl Machine {
         match (self.mode, &self.phase) {
             (Mode::ForcedOpen, _) => 0.0,
             (Mode::ForcedClosed, _) | (_, Phase::Closed) => 1.0,
-            (_, Phase::Degraded { share, .. }) => *share,
+            (_, Phase::Degraded { share, .. }) => share.get(),
             (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => 0.0,
             (_, Phase::Ramp { since }) => ramp_share(settings, *since, now),
         }
@@ -198,7 +193,7 @@ impl Machine {
                 }
             }
             Phase::Degraded { share, admitted, .. } => {
-                let passes = take_share(&mut self.share_left, *share);
+                let passes = take_share(&mut self.share_left, share.get());
                 *admitted += u64::from(passes);
                 if passes { Ok(0) } else { Err(None) }
             }
@@ -279,11 +274,12 @@ impl Machine {
         match action {
             Action::Open => self.open(settings, hint, now),
             Action::Degrade if admission.when.generation() == self.generation => {
-                let share = self.share(settings, now);
-                let severity = severity.clamp(0.0, 1.0);
-                let share = share * (CUT.0 - (CUT.0 - CUT.1) * severity);
+                let share = match self.phase {
+                    Phase::Degraded { share, .. } => share,
+                    _ => Share::new(self.share(settings, now)),
+                };
                 self.forget(settings, now);
-                self.degrade(share.max(FLOOR), now);
+                self.degrade(share.cut(severity), now);
             }
             Action::Degrade => {}
         }
@@ -335,7 +331,7 @@ impl Machine {
         self.closed_since = now;
     }
 
-    fn degrade(&mut self, share: f64, now: Duration) {
+    fn degrade(&mut self, share: Share, now: Duration) {
         let left = self.share_left;
         self.turn(Phase::Degraded { share, since: now, admitted: 0 });
         // else each change would let a call through, which may be what brings about the next change
@@ -351,20 +347,19 @@ impl Machine {
             return;
         }
         let dwells = (passed.as_nanos() / settings.dwell.as_nanos().max(1)) as f64;
-        let steps = match calm() {
-            Some(true) => 1.0,
+        let raised = match calm() {
+            Some(true) => share.raise(),
             Some(false) => return,
-            None if admitted == 0 => dwells,
-            None if dwells >= PATIENCE => 1.0,
+            None if admitted == 0 => share.raise_idle(dwells),
+            None if dwells >= PATIENCE => share.raise(),
             None => return,
         };
-        let raised = share + STEP * steps;
-        // a share that is short of the whole by rounding alone is the whole
-        if raised > 1.0 - STEP / 2.0 {
-            self.turn(Phase::Closed);
-            self.closed_since = now;
-        } else {
-            self.degrade(raised, now);
+        match raised {
+            Some(share) => self.degrade(share, now),
+            None => {
+                self.turn(Phase::Closed);
+                self.closed_since = now;
+            }
         }
     }
 

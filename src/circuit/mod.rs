@@ -17,11 +17,13 @@
 //! the circuit to its next opening, or one half-open time. Rules that degrade go by the *generation*,
 //! which every change of the share begins anew, so that each share is judged by its own calls.
 //!
-//! `machine` holds the states and is pure; `tally` counts for one rule; `shared` joins them for calls of
-//! many threads: while the circuit is closed, one word is all that a call reads of it.
+//! `machine` holds the states and is pure, and `share` what a degraded circuit lets through; `tally` counts
+//! for one rule; `shared` joins them for calls of many threads: while the circuit is closed, a call reads
+//! one word of it.
 
 mod machine;
 mod rule;
+mod share;
 mod shared;
 mod tally;
 mod words;

@@ -242,7 +242,8 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     }
 
     /// Sets after which time without reaching a rule that degrades the share of calls is raised, by a
-    /// twentieth of all. Default: 5 s. It should be longer than calls take.
+    /// twentieth of all, or by a hundredth near the share that was too large. Default: 5 s. It should be
+    /// longer than calls take.
     ///
     /// # Errors
     ///

@@ -337,7 +337,8 @@
 //! * **Ramp.** Where one is set, the share of the calls that are admitted grows from a tenth to all of them.
 //! * **Degraded.** A share of the calls is admitted, evenly spread. At the rule's limit it is cut by a
 //!   tenth, when all calls hit the rule by half, and never below a twentieth. It is raised by a twentieth
-//!   when a dwell has passed and the calls of this share would not reach the rule. A circuit that opens
+//!   when a dwell has passed and the calls of this share would not reach the rule; near the share that was
+//!   too large the last time, by a hundredth, so that it does not swing there. A circuit that opens
 //!   from here, and closes again, does so with the whole.
 //!
 //! Each change begins a new *generation*, by which every share is judged by its own calls alone, and each
@@ -364,8 +365,8 @@
 //! closes is behind one lock, which is held for a few instructions and never over an await or a call of
 //! yours.
 //!
-//! The windows are after resilience4j's, the ramp after Envoy's slow start, the share after additive
-//! increase and multiplicative decrease in TCP.
+//! The windows are after resilience4j's, the ramp after Envoy's slow start, the share after TCP: additive
+//! increase and multiplicative decrease, with the memory of CUBIC for where it was too much.
 
 mod error;
 mod future;

@@ -99,8 +99,8 @@ async fn run(rule: TripRule, seed: u64) -> Run {
     Run { mean, deviation, in_time: of(in_time.load(Relaxed) as f64) }
 }
 
-/// Measured over 4 seeds: a share of 0.27 +- 0.07 with 48 to 49 good answers a second, and 0.04 +- 0.15
-/// with 2 of them.
+/// Measured over 3 seeds: a share of 0.31 +- 0.03 to 0.06 with 57 to 62 good answers a second, and 0.04
+/// +- 0.15 with 2 of them.
 #[tokio::test(start_paused = true)]
 async fn a_share_settles_where_opening_and_closing_swings() {
     let slow = TripRule::slow_ratio(Ratio::percent::<20>()).slower_than(LIMIT);
@@ -108,9 +108,9 @@ async fn a_share_settles_where_opening_and_closing_swings() {
         let degrades = run(slow.degrade(), seed).await;
         let opens = run(slow, seed).await;
         let (settled, swinging) = (degrades.swing(), opens.swing());
-        assert!(settled < 0.4, "seed {seed}: {degrades:?}");
+        assert!(settled < 0.3, "seed {seed}: {degrades:?}");
         assert!(swinging > 2.0, "seed {seed}: {opens:?}");
-        assert!(degrades.in_time > 40.0, "seed {seed}: {degrades:?}");
+        assert!(degrades.in_time > 50.0, "seed {seed}: {degrades:?}");
         assert!(opens.in_time < 10.0, "seed {seed}: {opens:?}");
     }
 }

@@ -70,6 +70,10 @@ pub(super) struct Model {
     /// The numbers of this period and of this share.
     period: u64,
     share: u64,
+    /// The share that was too large the last time after it was raised.
+    knee: Option<f64>,
+    /// The share was raised since it was cut.
+    rising: bool,
     /// The next open time, before a hint.
     next_open: u64,
     closed_at: u64,
@@ -89,6 +93,8 @@ impl Model {
             state: State::Closed,
             period: 0,
             share: 0,
+            knee: None,
+            rising: false,
             next_open: terms.open,
             closed_at: 0,
             last_probe: 0,
@@ -165,6 +171,7 @@ impl Model {
     fn begin_share(&mut self, state: State) {
         if !matches!(state, State::Degraded { .. }) {
             self.credit = 1.0;
+            (self.knee, self.rising) = (None, false);
         }
         self.state = state;
         self.share += 1;
@@ -234,12 +241,19 @@ impl Model {
         if steps == 0 {
             return;
         }
-        let share = share + 0.05 * steps as f64;
+        let idle = !admitted && self.went_well().is_none();
+        if idle {
+            self.knee = None;
+        }
+        let near =
+            self.knee.map(|knee| share / knee).is_some_and(|near| (0.8..1.1).contains(&near));
+        let share = share + if near { 0.01 } else { 0.05 * steps as f64 };
         if share > 0.975 {
             self.begin_share(State::Closed);
             self.closed_at = self.now;
         } else {
             self.begin_share(State::Degraded { share, since: self.now, admitted: false });
+            self.rising = true;
         }
     }
 
@@ -345,6 +359,9 @@ impl Model {
             let hint = how.hint.map_or(0, |hint| hint.as_millis() as u64);
             self.open(hint, self.now);
         } else if let Some(severity) = worst {
+            if self.rising {
+                (self.knee, self.rising) = (Some(self.share()), false);
+            }
             let share = (self.share() * (0.9 - 0.4 * severity)).max(0.05);
             self.forget(self.now);
             self.begin_share(State::Degraded { share, since: self.now, admitted: false });
