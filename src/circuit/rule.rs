@@ -37,7 +37,8 @@ pub struct TripRule {
     pub(super) limit: Limit,
     pub(super) action: Action,
     min_calls: Option<u32>,
-    pub(super) span: Span,
+    /// None where it was not told.
+    span: Option<Span>,
     pub(super) buckets: u16,
 }
 
@@ -70,7 +71,6 @@ pub(crate) enum Action {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Span {
-    Unset,
     Within(Duration),
     Last(u32),
 }
@@ -81,7 +81,7 @@ const LONGEST_RING: u32 = 1_000_000;
 
 impl TripRule {
     const fn new(counts: Counts, limit: Limit) -> Self {
-        let (action, span) = (Action::Open, Span::Unset);
+        let (action, span) = (Action::Open, None);
         Self { counts, limit, action, min_calls: None, span, buckets: 10 }
     }
 
@@ -143,14 +143,14 @@ impl TripRule {
     /// [`buckets`](Self::buckets), and a call is forgotten together with its bucket: after this time at
     /// the latest, and at most one bucket's share of it earlier.
     pub const fn within(mut self, time: Duration) -> Self {
-        self.span = Span::Within(time);
+        self.span = Some(Span::Within(time));
         self
     }
 
     /// Counts over the last so many calls, from 1 to 1 000 000, whenever they were. All threads write to
     /// one place for it at every call, so it costs more than a window by time where there are many.
     pub const fn last(mut self, calls: u32) -> Self {
-        self.span = Span::Last(calls);
+        self.span = Some(Span::Last(calls));
         self
     }
 
@@ -181,15 +181,15 @@ impl TripRule {
 
     pub(super) const fn span(&self) -> Span {
         match self.span {
-            Span::Unset => Span::Within(WINDOW),
-            span => span,
+            Some(span) => span,
+            None => Span::Within(WINDOW),
         }
     }
 
     pub(super) fn enough_calls(&self) -> u32 {
         match (self.min_calls, self.span) {
             (Some(calls), _) => calls,
-            (None, Span::Last(calls)) => MIN_CALLS.min(calls),
+            (None, Some(Span::Last(calls))) => MIN_CALLS.min(calls),
             (None, _) => MIN_CALLS,
         }
     }
@@ -234,23 +234,24 @@ impl TripRule {
             _ => {}
         }
         match self.span {
-            Span::Within(time) if time.is_zero() => {
+            Some(Span::Within(time)) if time.is_zero() => {
                 return wrong("a rule's window", "longer than zero", 0.0);
             }
-            Span::Last(calls) if !(1..=LONGEST_RING).contains(&calls) => {
+            Some(Span::Last(calls)) if !(1..=LONGEST_RING).contains(&calls) => {
                 return wrong("the calls of a rule's window", "1 to 1 000 000", calls.into());
             }
-            Span::Within(_) | Span::Last(_) if matches!(self.limit, Limit::InARow(_)) => {
+            Some(_) if matches!(self.limit, Limit::InARow(_)) => {
                 return wrong("the windows of a rule for failures in a row", "none", 1.0);
             }
-            Span::Last(calls) if self.min_calls.is_some_and(|min| min > calls) => {
+            Some(Span::Last(calls)) if self.min_calls.is_some_and(|min| min > calls) => {
                 return wrong(
                     "min_calls",
                     "at most the calls of the window",
                     self.enough_calls().into(),
                 );
             }
-            Span::Last(calls) if matches!(self.limit, Limit::Count(count) if count > calls) => {
+            Some(Span::Last(calls)) if matches!(self.limit, Limit::Count(count) if count > calls) =>
+            {
                 return wrong(
                     "the calls of a rule's window",
                     "at least its failures",

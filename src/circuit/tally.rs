@@ -53,7 +53,6 @@ impl Tally {
                 let spread = spread && counts_calls(&rule);
                 Counted::ByTime(Arc::new(TimeWindow::new(time, rule.buckets, spread)))
             }
-            (_, Span::Unset) => unreachable!("a rule has a window"),
         };
         Self { rule, counted }
     }

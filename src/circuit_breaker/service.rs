@@ -100,7 +100,7 @@ where
             },
         };
         let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
-        let luggage = self.core.policy.kind.look(&mut request);
+        let luggage = self.core.policy.kind.peek(&mut request);
         let future = self.inner.call(request);
         mem::forget(guard);
         let through = Through::new(self.core.hold(), own);

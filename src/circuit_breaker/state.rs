@@ -25,9 +25,7 @@ pub struct Watched {
     pub(super) terms: Terms,
     made: Instant,
     /// The window of all successes and its slices, if those are to be counted there and nowhere else.
-    quick: Option<(Arc<TimeWindow>, Steps)>,
-    /// Whether a rule asks how long each call takes.
-    needs_time: bool,
+    successes: Option<(Arc<TimeWindow>, Steps)>,
     latest: watch::Sender<Latest>,
     waiting: Waiting,
     /// Told of every change, beside the subscribers.
@@ -50,8 +48,7 @@ impl Watched {
             Circuit::new(terms.rules(), terms.settings.clone(), terms.seeds.next(), spread);
         let made = clock::now();
         Self {
-            needs_time: circuit.needs_time(),
-            quick: circuit.window().map(|window| {
+            successes: circuit.window().map(|window| {
                 let slices = Steps::new(made, window.slice());
                 (window, slices)
             }),
@@ -75,7 +72,7 @@ impl Watched {
 
     /// The beginning of a call, where it must be known.
     pub(super) fn start(&self) -> Option<Instant> {
-        self.needs_time.then(clock::now)
+        self.circuit.needs_time().then(clock::now)
     }
 
     /// A call asks to be let through.
@@ -232,7 +229,7 @@ impl Ledger for Watched {
     #[inline(always)]
     fn succeeded(&self, admission: Admission, started: Option<Instant>) {
         let now = clock::now();
-        let Some((window, slices)) = &self.quick else {
+        let Some((window, slices)) = &self.successes else {
             return self.succeeded_slowly(admission, started, now);
         };
         if let Some(started) = started {

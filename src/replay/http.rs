@@ -167,7 +167,7 @@ impl<B, M> Carry<Request<B>> for Http<M> {
         carried(request, attempts)
     }
 
-    fn look(&self, request: &mut Request<B>) -> Carried {
+    fn peek(&self, request: &mut Request<B>) -> Carried {
         let attempts = request.extensions().get().cloned();
         carried(request, attempts)
     }

@@ -36,7 +36,7 @@ pub trait Carry<Req>: sealed::Sealed {
 
     /// Reads the same, and leaves the record where it is.
     #[doc(hidden)]
-    fn look(&self, request: &mut Req) -> Self::Luggage;
+    fn peek(&self, request: &mut Req) -> Self::Luggage;
 
     /// Puts a record into the request.
     #[doc(hidden)]

@@ -97,7 +97,7 @@ macro_rules! carry_nothing {
 
         fn unpack(&self, _: &mut Req) {}
 
-        fn look(&self, _: &mut Req) {}
+        fn peek(&self, _: &mut Req) {}
 
         fn put(&self, _: &mut Req, _: Attempts) {}
     };
@@ -120,7 +120,7 @@ impl<Req> Carry<Req> for Slot<Req> {
         Carried::new((self.0)(request).take(), TimeLimit::default(), Policy::new())
     }
 
-    fn look(&self, request: &mut Req) -> Carried {
+    fn peek(&self, request: &mut Req) -> Carried {
         Carried::new((self.0)(request).clone(), TimeLimit::default(), Policy::new())
     }
 
