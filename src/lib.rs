@@ -115,6 +115,7 @@ mod error;
 mod hint;
 mod outcome;
 mod policy;
+mod rare;
 mod ratio;
 mod rng;
 mod stripe;
