@@ -99,7 +99,7 @@ impl<T: fmt::Debug> fmt::Debug for Held<T> {
 #[inline]
 pub(crate) fn stripe() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    // without a destructor, so that it is there to the very end of the thread
+    // none at first; without a destructor, so that it is there to the very end of the thread
     thread_local!(static STRIPE: Cell<usize> = const { Cell::new(STRIPES) });
     #[cold]
     fn choose() -> usize {
