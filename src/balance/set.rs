@@ -56,8 +56,8 @@ impl<S: Send + Sync> Ledger for Member<S> {
     }
 
     #[inline]
-    fn succeeded(&self, admission: Admission, started: Option<Instant>) {
-        self.health.succeeded(self.place(), admission, started, clock::now());
+    fn succeeded(&self, admission: &Admission, started: &Option<Instant>) {
+        self.health.succeeded(self.place(), *admission, *started, clock::now());
     }
 
     #[cold]
