@@ -103,7 +103,7 @@ impl Health {
             }
             self.publish(place.roster, ms);
             if let (Some(rest), Some(started)) = (self.rest(place), started) {
-                rest.succeeded(place.roster.tick(started));
+                rest.succeeded(place.roster.tick_of(started));
                 if rest.is_forgotten(ms) {
                     self.gate.fetch_and(!COOLS, SeqCst);
                 }
@@ -168,7 +168,7 @@ impl Health {
         hint: Option<Duration>,
         now: Tick,
     ) {
-        let began = started.map_or(now, |started| place.roster.tick(started));
+        let began = started.map_or(now, |started| place.roster.tick_of(started));
         let most = place.roster.settings().max_cool_down;
         let rest = place.scope.unwrap_or(&trouble.cool);
         let until = rest.throttled(now, began, hint, most, place.roster.jitter());

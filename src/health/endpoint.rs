@@ -22,7 +22,7 @@ const HEALTH_DECAY: f32 = 2_000.0;
 /// From here on the health is taken for whole.
 const WHOLE: f32 = 0.99;
 /// A cost is taken for true this long where no call ends, in milliseconds.
-const FRESH: Tick = 50;
+const FRESH: Tick = 100;
 /// A ramp begins with this share, as Envoy's slow start does.
 const RAMP_FROM: f32 = 0.1;
 /// Where no repeatable request came for so many pauses, another one serves as the trial.
