@@ -53,7 +53,7 @@ const fn limit(scenario: &'static str, measure: Measure, bound: Bound) -> Limit 
     Limit { scenario, measure, bound }
 }
 
-const LIMITS: [Limit; 16] = [
+const LIMITS: [Limit; 18] = [
     limit("uniform", Measure::P99, Bound::OfTower(1.0)),
     limit("hetero", Measure::P99, Bound::OfTower(0.72)),
     limit("antagonist", Measure::P99, Bound::OfTower(0.7)),
@@ -70,7 +70,10 @@ const LIMITS: [Limit; 16] = [
     limit("gateway_blackhole_1x3", Measure::Back, Bound::AtMost(5.0)),
     // an outage of some seconds is over for its callers soon after its end
     limit("gateway_dead_7s", Measure::Trial, Bound::AtMost(1.6)),
+    // two points of a seventh
+    limit("weights", Measure::Share, Bound::Between(0.86, 1.14)),
     limit("canary", Measure::Share, Bound::Between(0.5, 1.5)),
+    limit("canary_of_20", Measure::Share, Bound::Between(0.5, 1.5)),
 ];
 
 /// Prints how our own balancing stands to each limit of what was measured, and whether all hold.

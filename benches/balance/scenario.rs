@@ -143,6 +143,19 @@ const ALIKE: Scenario = Scenario {
 /// One client of three larger servers.
 const GATEWAY: Scenario = Scenario { clients: 1, servers: 3, workers: 8, load: 0.45, ..ALIKE };
 
+/// A few clients that have about ten calls in flight each, and no server ever full.
+const ROOMY: Scenario = Scenario { clients: 4, workers: 400, ..ALIKE };
+
+const CANARY_SLOWNESS: [f64; 20] = canary(1.05);
+/// A hundredth of their sum.
+const CANARY_WEIGHTS: [f64; 20] = canary(19.0 / 99.0);
+
+const fn canary(first: f64) -> [f64; 20] {
+    let mut all = [1.0; 20];
+    all[WATCHED] = first;
+    all
+}
+
 const NOISY: Option<Neighbours> = Some(Neighbours { slowness: 4.0, noisy: 300e6, quiet: 1_700e6 });
 
 const fn fault(kind: Kind) -> Option<Fault> {
@@ -153,7 +166,7 @@ const fn fault_of(kind: Kind, seconds: u64) -> Option<Fault> {
     Some(Fault { kind, from: 20 * SECOND, until: (20 + seconds) * SECOND })
 }
 
-pub const SCENARIOS: [Scenario; 17] = [
+pub const SCENARIOS: [Scenario; 19] = [
     Scenario { name: "uniform", load: 0.7, ..ALIKE },
     Scenario { name: "uniform_hot", load: 0.9, ..ALIKE },
     Scenario { name: "hetero", load: 0.75, slowness: &[1.0, 1.0, 2.0, 4.0], ..ALIKE },
@@ -182,15 +195,22 @@ pub const SCENARIOS: [Scenario; 17] = [
         fault: fault_of(Kind::Fails(1.0), 7),
         ..GATEWAY
     },
-    // never full, and the canary a little slower
+    // never full, so that nothing but weights and chance tells them apart
+    Scenario { name: "weights", servers: 3, weights: &[1.0, 2.0, 4.0], load: 0.03, ..ROOMY },
+    // a hundredth of the calls, and a little slower
     Scenario {
         name: "canary",
-        clients: 4,
         servers: 2,
-        workers: 400,
-        load: 0.05,
         slowness: &[1.05, 1.0],
         weights: &[1.0, 99.0],
-        ..ALIKE
+        load: 0.05,
+        ..ROOMY
+    },
+    Scenario {
+        name: "canary_of_20",
+        slowness: &CANARY_SLOWNESS,
+        weights: &CANARY_WEIGHTS,
+        load: 0.005,
+        ..ROOMY
     },
 ];
