@@ -137,10 +137,11 @@ impl Roster {
         self.words.0.typical.store(pack(nanos, until), Relaxed);
     }
 
-    /// Makes the draws begin with this seed.
+    /// Makes all that is left to chance begin with this seed.
     pub(crate) fn sow(&self, seed: u64) {
         let seeds = Seeds::seeded(seed);
         self.draws.iter().for_each(|draws| draws.0.store(seeds.next(), Relaxed));
+        self.seeds.sow(seeds.next());
     }
 
     /// The draws of a call.
