@@ -376,6 +376,7 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
         snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
-    let median = known.get(known.len() / 2).copied().unwrap_or_default();
+    // the lower one of two: what is usual must not be what the slow one of a pair takes
+    let median = known.get(known.len().saturating_sub(1) / 2).copied().unwrap_or_default();
     roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
 }
