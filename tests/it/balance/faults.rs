@@ -116,3 +116,27 @@ async fn one_that_begins_to_find_nothing_does_not_gain_traffic() {
     calls(&balance, 3, 1_000).await;
     assert!(world.share([0]) < 0.36, "{:?}", world.counts());
 }
+
+#[tokio::test(start_paused = true)]
+async fn zz_two() {
+    for count in [2, 3, 4] {
+        for tasks in [1, 4, 10, 64] {
+            let world = World::new(count);
+            let balance = world.balance();
+            load(&balance, tasks, secs(2)).await;
+            world.do_all([0], DEAD);
+            if count == 4 { world.do_all([1], DEAD); }
+            load(&balance, tasks, secs(1)).await;
+            let tally = load(&balance, tasks, secs(20)).await;
+            world.do_all([0, 1], GOOD);
+            let healed = now();
+            let mut half = None;
+            while half.is_none() && healed.elapsed() < secs(20) {
+                world.forget();
+                load(&balance, tasks, ms(250)).await;
+                if world.share([0]) >= 0.5 / count as f64 { half = Some(healed.elapsed()); }
+            }
+            println!("T {count} {tasks}: failed {:.4} {tally:?} half {half:?}", tally.failed());
+        }
+    }
+}
