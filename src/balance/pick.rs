@@ -377,6 +377,10 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
     // the lower one of two: what is usual must not be what the slow one of a pair takes
-    let median = known.get(known.len().saturating_sub(1) / 2).copied().unwrap_or_default();
-    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
+    let (median, until) = match known.get(known.len().saturating_sub(1) / 2) {
+        Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
+        // where none is known, the first one is to count at once
+        None => (0.0, now),
+    };
+    roster.set_typical(median, until);
 }
