@@ -120,9 +120,10 @@ where
                     let (Some(own), Some(mut place)) = (unsent.take(), reserved.take()) else {
                         return Poll::Pending;
                     };
+                    // its clone is its work too
+                    place.enter();
                     let Some(member) = place.member() else { return Poll::Pending };
                     let mut service = member.service.clone();
-                    place.enter();
                     let (polled, inside) =
                         Attempts::listen_for_reader(P::CARRIES, || service.poll_ready(cx));
                     if let Poll::Ready(Ok(())) = polled {
@@ -134,11 +135,11 @@ where
                 }
                 StateProjected::Late { unsent, late } => {
                     let Some(own) = unsent.as_ref() else { return Poll::Pending };
-                    let (opening, inside) = ready!(late.poll(this.core, own, cx))?;
-                    match unsent.take() {
-                        Some(own) => start(this.core, own, opening, inside),
-                        None => return Poll::Pending,
-                    }
+                    let polled = ready!(late.poll(this.core, own, cx));
+                    // also where it failed: polled again, it must not choose another one
+                    let Some(own) = unsent.take() else { return Poll::Pending };
+                    let (opening, inside) = polled?;
+                    start(this.core, own, opening, inside)
                 }
                 StateProjected::Failed { none } => {
                     return match none.take() {

@@ -3,6 +3,7 @@
 use super::endpoints::Shared;
 use super::pick::NoneNow;
 use super::policy::{Allow, Core};
+use super::set::Member;
 use super::state::{Reserved, Unsent};
 use crate::attempts::Attempts;
 use crate::classify::{Classify, judge};
@@ -34,15 +35,15 @@ pub(super) struct Late<S: Send + Sync> {
     second: Option<Opening<S>>,
     /// Another one was looked for, found or not.
     looked: bool,
-    /// Why the last one did not become ready.
-    error: Option<BoxError>,
+    /// Why the last one did not become ready, and which that was.
+    failed: Option<(Arc<Member<S>>, BoxError)>,
     until: Option<Instant>,
     wait: Option<Wait<S>>,
 }
 
 impl<S: Send + Sync> Late<S> {
     const fn new(first: Option<Opening<S>>, until: Option<Instant>) -> Self {
-        Self { first, second: None, looked: false, error: None, until, wait: None }
+        Self { first, second: None, looked: false, failed: None, until, wait: None }
     }
 
     /// There is no endpoint, and one is waited for up to then.
@@ -84,8 +85,7 @@ impl<S: Send + Sync> Late<S> {
     {
         let result: Result<&S::Response, _> = Err(&error);
         let (outcome, evidence) = judge(&core.policy.classify, result, None);
-        opening.place.settle(outcome, evidence);
-        self.error = Some(error);
+        self.failed = opening.place.settle(outcome, evidence).map(|member| (member, error));
     }
 
     /// The endpoint that is ready first, and whether it reads the record of the attempts.
@@ -111,7 +111,10 @@ impl<S: Send + Sync> Late<S> {
                     Attempts::listen_for_reader(P::CARRIES, || opening.service.poll_ready(cx));
                 match polled {
                     Poll::Ready(Ok(())) => {
-                        *self = Self::new(None, None);
+                        let loser = self.first.take().or(self.second.take());
+                        if let Some(loser) = loser {
+                            core.give_back(unsent, loser.place);
+                        }
                         return Poll::Ready(Ok((opening, inside)));
                     }
                     Poll::Ready(Err(error)) => {
@@ -124,10 +127,11 @@ impl<S: Send + Sync> Late<S> {
                 }
             }
             let has_one = self.first.is_some() || self.second.is_some();
-            if !self.looked && (has_one || self.error.is_some()) {
+            if !self.looked && (has_one || self.failed.is_some()) {
                 self.looked = true;
-                let but = self.first.as_ref().map(|opening| &opening.place);
-                if let Ok(place) = core.choose(unsent, but, clock::now()) {
+                let first = self.first.as_ref().and_then(|opening| opening.place.member());
+                let but = first.or(self.failed.as_ref().map(|(member, _)| member)).cloned();
+                if let Ok(place) = core.choose(unsent, but.as_ref(), clock::now()) {
                     self.second = Opening::new(place);
                     continue;
                 }
@@ -135,7 +139,7 @@ impl<S: Send + Sync> Late<S> {
             if has_one {
                 return Poll::Pending;
             }
-            if let Some(error) = self.error.take() {
+            if let Some((_, error)) = self.failed.take() {
                 return Poll::Ready(Err(error));
             }
             let Some(until) = self.until else { return Poll::Pending };
@@ -162,7 +166,8 @@ impl<S: Send + Sync> Late<S> {
 }
 
 impl<S: Clone + Send + Sync> Opening<S> {
-    fn new(place: Reserved<S>) -> Option<Self> {
+    fn new(mut place: Reserved<S>) -> Option<Self> {
+        place.enter();
         let service = place.member()?.service.clone();
         Some(Self { place, service })
     }

@@ -7,7 +7,7 @@ use super::set::{Member, Seat, Snapshot};
 use crate::attempts::Luggage;
 use crate::circuit::Admission;
 use crate::classify::Evidence;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::error::BoxError;
 use crate::ewma::Tick;
 use crate::outcome::Outcome;
@@ -57,23 +57,30 @@ impl<S: Send + Sync> Reserved<S> {
         Some(Recorder::new(Seat(member), self.admission, Some(self.started), luggage))
     }
 
-    /// The service failed to become ready.
+    /// The service failed to become ready; returns which that was.
     #[cold]
-    pub(super) fn settle(mut self, outcome: Outcome, evidence: Evidence) {
-        if let Some(member) = self.member.take() {
-            let started = Some(self.started);
-            let ending = Ending { started, ..Ending::at_once(outcome, evidence) };
-            member.settle(self.admission, &ending);
-        }
+    pub(super) fn settle(
+        mut self,
+        outcome: Outcome,
+        evidence: Evidence,
+    ) -> Option<Arc<Member<S>>> {
+        let member = self.member.take()?;
+        let started = Some(self.started);
+        let ending = Ending { started, ..Ending::at_once(outcome, evidence) };
+        member.settle(self.admission, &ending);
+        Some(member)
     }
 }
 
 impl<S: Send + Sync> Drop for Reserved<S> {
     fn drop(&mut self) {
         if let Some(member) = self.member.take() {
-            let outcome = if self.inside { Outcome::Failure } else { Outcome::Neutral };
-            let ending = Ending { dropped: true, ..Ending::at_once(outcome, Evidence::default()) };
-            member.settle(self.admission, &ending);
+            if self.inside {
+                let ending = Ending::at_once(Outcome::Failure, Evidence::default());
+                member.settle(self.admission, &Ending { dropped: true, ..ending });
+            } else {
+                member.health.give_back(member.place(), self.admission, clock::now());
+            }
         }
     }
 }
@@ -101,7 +108,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
     pub(super) fn choose<Req, L>(
         &self,
         unsent: &Unsent<Req, L>,
-        but: Option<&Reserved<S>>,
+        but: Option<&Arc<Member<S>>>,
         started: Instant,
     ) -> Result<Reserved<S>, NoneNow>
     where
@@ -116,8 +123,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         };
         let Some(attempts) = unsent.luggage.attempts() else {
             let other = |member: &Arc<Member<S>>| {
-                let same = but.and_then(Reserved::member);
-                allows(member) && same.is_none_or(|same| !Arc::ptr_eq(member, same))
+                allows(member) && but.is_none_or(|but| !Arc::ptr_eq(member, but))
             };
             let ask = Ask { roster, now, allows: other, may_be_lost: true, last_hope: true };
             let (member, admission) = ask.pick(&snapshot, &mut draws)?;
@@ -129,7 +135,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         let last_hope = tried.is_empty();
         let ask = Ask { roster, now, allows: fresh, may_be_lost, last_hope };
         let picked = match ask.pick(&snapshot, &mut draws) {
-            // to choose another one beside one that is held, and to get that one again, helps nobody
+            // to look for another one, and to get the same again, helps nobody
             Err(none) if last_hope || but.is_some() => Err(none),
             Err(_) => Ask { roster, now, allows, may_be_lost, last_hope: true }
                 .pick(&snapshot, &mut draws),
@@ -140,6 +146,19 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         let left = |other: &Arc<Member<S>>| !Arc::ptr_eq(other, &member) && fresh(other);
         attempts.set_untried_left(is_any_left(&snapshot, left, now));
         Ok(Reserved::new(member, admission, started))
+    }
+
+    /// A place goes back, since another endpoint was ready first: it was not tried.
+    #[cold]
+    pub(super) fn give_back<Req, L: Luggage>(
+        &self,
+        unsent: &Unsent<Req, L>,
+        place: Reserved<S>,
+    ) {
+        if let Some((attempts, member)) = unsent.luggage.attempts().zip(place.member()) {
+            attempts.unmark_tried(self.id(), member.id());
+            attempts.set_untried_left(true);
+        }
     }
 
     /// When there may be an endpoint, from now.
