@@ -161,6 +161,17 @@ impl Health {
         place.freed();
     }
 
+    /// A call was not made after all: it has no outcome.
+    pub(crate) fn give_back(&self, place: Place<'_>, admission: Admission, now: Instant) {
+        self.end();
+        if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
+            let at = place.roster.at(now);
+            let change = trouble.circuit.probed(admission, Verdict::Dropped, None, None, at);
+            self.changed(place, trouble, change, at);
+        }
+        place.freed();
+    }
+
     fn cool(
         &self,
         place: Place<'_>,

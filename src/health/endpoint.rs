@@ -173,8 +173,7 @@ impl Health {
 
     /// The average time to a good answer.
     pub(crate) fn latency(&self) -> Option<Duration> {
-        let (nanos, _) = unpack(self.latency.load(Relaxed));
-        (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
+        duration(self.nanos())
     }
 
     /// The same in nanoseconds, 0 where it is not known.
@@ -255,6 +254,9 @@ impl Health {
     pub(crate) fn trial(&self, place: Place<'_>, now: Tick) -> Option<Admission> {
         let trouble = self.trouble.get()?;
         let at = Duration::from_millis(now);
+        // where answers take long, a trial has as long as other calls
+        let usual = || self.latency().or_else(|| duration(place.roster.typical()));
+        trouble.circuit.be_patient(place.roster.settings().hang_after.patience(usual));
         let (asked, change) = trouble.circuit.admit(at);
         if let Some(change) = change {
             tell(place, &change);
@@ -304,6 +306,11 @@ impl Health {
         let state = |trouble: &Box<Trouble>| trouble.circuit.state(Duration::from_millis(now));
         self.trouble.get().map(state) == Some(CircuitState::HalfOpen)
     }
+}
+
+/// None where it is not known.
+fn duration(nanos: f32) -> Option<Duration> {
+    (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
 }
 
 impl fmt::Debug for Health {
