@@ -330,6 +330,10 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
         snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
-    let median = known.get(known.len() / 2).copied().unwrap_or_default();
-    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
+    // where none is known, the first one is to count at once
+    let (median, until) = match known.get(known.len() / 2) {
+        Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
+        None => (0.0, now),
+    };
+    roster.set_typical(median, until);
 }

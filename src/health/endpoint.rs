@@ -145,7 +145,9 @@ impl Health {
             (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
         };
         let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
-        self.cost.store(pack(cost, now.saturating_add(FRESH)), Relaxed);
+        // where nothing is known yet, what is known next is to count at once
+        let until = if latency > 0.0 { now.saturating_add(FRESH) } else { now };
+        self.cost.store(pack(cost, until), Relaxed);
         cost
     }
 
