@@ -179,6 +179,8 @@ struct Look<'a, A> {
 struct Best<'a, S> {
     member: &'a Arc<Member<S>>,
     cost: f32,
+    /// The weight of the first one.
+    drawn: f32,
 }
 
 impl<A> Look<'_, A> {
@@ -200,9 +202,7 @@ impl<A> Look<'_, A> {
         })
     }
 
-    /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
-    /// probability of its weight by that of the first (as in Metropolis' rule): so those that cost the
-    /// same share by weight, also where a small one has nothing to do while the others have.
+    /// Looks at all of them; the first is drawn by weight.
     fn whole<'b, S>(
         &self,
         band: &'b Band<S>,
@@ -214,20 +214,12 @@ impl<A> Look<'_, A> {
     {
         let drawn = (0..DRAWS).find_map(|_| {
             let at = band.draw_at(draws.next());
-            let share = self.share(&members[at])?;
-            (share >= 1.0 || Draws::share(draws.next()) < share).then_some(at)
+            Some((at, self.first(&members[at], draws)?))
         });
-        let Some(first) = drawn else { return self.scan(band, draws) };
-        let mut best = Best { member: &members[first], cost: self.cost(&members[first]) };
-        let weight = members[first].info.weight_f32();
+        let Some((first, mut best)) = drawn else { return self.scan(band, draws) };
         let (before, after) = members.split_at(first);
         for member in after[1..].iter().chain(before) {
-            let Some(share) = self.share(member) else { continue };
-            let chance = share * member.info.weight_f32() / weight;
-            if chance < 1.0 && Draws::share(draws.next()) >= chance {
-                continue;
-            }
-            self.compare(&mut best, member);
+            self.compare(&mut best, member, draws);
         }
         Some(best.member)
     }
@@ -248,12 +240,9 @@ impl<A> Look<'_, A> {
             }
             seen[count] = id;
             count += 1;
-            let share = self.share(member);
-            if share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share) {
-                match &mut best {
-                    None => best = Some(Best { member, cost: self.cost(member) }),
-                    Some(best) => self.compare(best, member),
-                }
+            match &mut best {
+                None => best = self.first(member, draws),
+                Some(best) => self.compare(best, member, draws),
             }
             if count == DRAWS {
                 break;
@@ -272,27 +261,62 @@ impl<A> Look<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let start = Draws::below(draws.next(), band.len());
-        let mut serving = band.from(start).filter(|member| self.share(member).is_some());
+        let mut serving = band.from(start).filter(|member| self.weight(member).is_some());
         let first = serving.next()?;
-        let mut best = Best { member: first, cost: self.cost(first) };
-        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member));
+        let mut best = self.best(first, self.weight(first)?);
+        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member, draws));
         Some(best.member)
     }
 
+    /// One that was drawn by weight, if it can be chosen; on a ramp only now and then.
     #[inline]
-    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>) {
-        let cost = self.cost(member);
+    fn first<'b, S>(&self, member: &'b Arc<Member<S>>, draws: &mut Draws) -> Option<Best<'b, S>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let share = self.share(member)?;
+        let taken = share >= 1.0 || Draws::share(draws.next()) < share;
+        taken.then(|| self.best(member, share * member.info.weight_f32()))
+    }
+
+    #[inline]
+    fn best<'b, S>(&self, member: &'b Arc<Member<S>>, weight: f32) -> Best<'b, S> {
+        Best { member, cost: self.cost(member, weight), drawn: weight }
+    }
+
+    /// Takes the other one if it costs less. One of a smaller weight is asked the less often: it has
+    /// nothing to do most of the time, and would else get more than its share whenever others have.
+    #[inline]
+    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>, draws: &mut Draws)
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let Some(weight) = self.weight(member) else { return };
+        let part = weight / best.drawn;
+        if part < 1.0 && Draws::share(draws.next()) >= part * part {
+            return;
+        }
+        let cost = self.cost(member, weight);
         if cost < best.cost * SAME {
-            *best = Best { member, cost };
+            *best = Best { member, cost, ..*best };
         }
     }
 
     /// `C = L · (1 + q/w) / h²`.
     #[inline]
-    fn cost<S>(&self, member: &Member<S>) -> f32 {
+    fn cost<S>(&self, member: &Member<S>, weight: f32) -> f32 {
         let in_flight = member.health.in_flight() as f32;
         let slow = member.health.cost(self.ask.roster, self.ask.now);
-        slow * (1.0 + in_flight * self.mean / member.info.weight_f32())
+        slow * (1.0 + in_flight * self.mean / weight)
+    }
+
+    /// The weight of a member as far as its ramp has come; none where it can't be chosen.
+    #[inline]
+    fn weight<S>(&self, member: &Arc<Member<S>>) -> Option<f32>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        Some(self.share(member)? * member.info.weight_f32())
     }
 
     /// The share of its weight with which a member can be chosen; none where it can't.
