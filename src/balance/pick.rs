@@ -36,6 +36,8 @@ pub(super) type Choice<S> = (Arc<Member<S>>, Admission);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NoneNow {
     pub(super) soonest: Option<Tick>,
+    /// One of them is at its limit.
+    pub(super) full: bool,
 }
 
 impl<A> Ask<'_, A> {
@@ -128,8 +130,9 @@ impl<A> Ask<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let (mut soonest, mut cools) = (None, None);
-        let mut only_rests = true;
+        let (mut only_rests, mut full) = (true, false);
         for member in snapshot.members().filter(|member| (self.allows)(member)) {
+            full |= member.is_full(snapshot.max_in_flight);
             match member.health.standing(member.place(), self.now) {
                 Standing::Cools(until) => {
                     if cools.is_none_or(|(_, found)| until < found) {
@@ -151,7 +154,7 @@ impl<A> Ask<'_, A> {
                 Err(next) => soonest = earlier(soonest, next),
             }
         }
-        Err(NoneNow { soonest })
+        Err(NoneNow { soonest, full })
     }
 }
 
