@@ -39,7 +39,7 @@ impl Health {
             let head = started.map(|_| now);
             return self.succeeded_after_trouble(place, admission, started, head, now);
         }
-        self.flow.fetch_add(SUCCESS - 1, Relaxed);
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
         if let Some(started) = started {
             self.sample(now.saturating_duration_since(started), place.roster.tick(now));
         }
@@ -90,7 +90,7 @@ impl Health {
         head: Option<Instant>,
         now: Instant,
     ) {
-        self.flow.fetch_add(SUCCESS - 1, Relaxed);
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
         let trouble = self.trouble(place);
         let (at, ms) = (place.roster.at(now), place.roster.tick(now));
         let since = |end: Instant| Some(end.saturating_duration_since(started?));
@@ -272,8 +272,8 @@ impl Place<'_> {
     /// A call has ended: where all were at their limits, there is room now.
     #[inline]
     fn freed(&self) {
-        if !self.roster.waiting().is_empty() {
-            self.roster.waiting().wake();
+        if !self.roster.room().is_empty() {
+            self.roster.room().wake();
         }
     }
 }

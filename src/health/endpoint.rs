@@ -100,11 +100,12 @@ impl Health {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        (self.flow.load(Relaxed) % SUCCESS) as u32
+        // one that waits for room says so and then looks here, and a call that ends does the reverse
+        (self.flow.load(SeqCst) % SUCCESS) as u32
     }
 
     pub(super) fn end(&self) {
-        self.flow.fetch_sub(1, Relaxed);
+        self.flow.fetch_sub(1, SeqCst);
     }
 
     /// Whether nothing is to be asked before it is chosen.
