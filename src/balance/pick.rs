@@ -220,9 +220,15 @@ impl<A> Look<'_, A> {
             Some((at, self.first(&members[at], draws)?))
         });
         let Some((first, mut best)) = drawn else { return self.scan(band, draws) };
-        let (before, after) = members.split_at(first);
-        for member in after[1..].iter().chain(before) {
-            self.compare(&mut best, member, draws);
+        // from any of the others on, else the next one would get all that a sick one leaves
+        let others = members.len().max(2) - 1;
+        let mut at = first + 1 + Draws::below(draws.next(), others);
+        for _ in members {
+            at = if at < members.len() { at } else { at - members.len() };
+            if at != first {
+                self.compare(&mut best, &members[at], draws);
+            }
+            at += 1;
         }
         Some(best.member)
     }
