@@ -363,8 +363,9 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
         snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
-    // where none is known, the first one is to count at once
-    let (median, until) = match known.get(known.len() / 2) {
+    // of two, the faster one: else the slower would be what is usual, and never be tried again; where
+    // none is known, the first one is to count at once
+    let (median, until) = match known.get(known.len().saturating_sub(1) / 2) {
         Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
         None => (0.0, now),
     };
