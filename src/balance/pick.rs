@@ -259,9 +259,12 @@ impl<A> Look<'_, A> {
             let at = weights.draw(draws.next());
             Some((at, self.first(&members[at], draws)?))
         })?;
-        let (before, after) = members.split_at(first);
-        for member in after[1..].iter().chain(before) {
-            self.compare(&mut best, member, draws);
+        // from a random one on, or what a sick one leaves would go to the one behind it
+        let (before, after) = members.split_at(Draws::below(draws.next(), members.len()));
+        for member in after.iter().chain(before) {
+            if !std::ptr::eq(member, &members[first]) {
+                self.compare(&mut best, member, draws);
+            }
         }
         Some(best.member)
     }

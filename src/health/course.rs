@@ -203,6 +203,9 @@ impl Health {
     ) {
         let began = started.map_or(now, |started| place.roster.tick_of(started));
         let most = place.roster.settings().max_cool_down;
+        if most.is_zero() {
+            return;
+        }
         let rest = place.scope.unwrap_or(&trouble.cool);
         let until = rest.throttled(now, began, hint, most, place.roster.jitter());
         self.gate.fetch_or(COOLS | WATCHED, SeqCst);
