@@ -21,6 +21,11 @@ impl Seeds {
         Self(AtomicU64::new(seed))
     }
 
+    /// Begins anew, with this seed.
+    pub(crate) fn sow(&self, seed: u64) {
+        self.0.store(seed, Relaxed);
+    }
+
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(STEP, Relaxed)
     }

@@ -3,7 +3,7 @@
 use super::cool::{CoolDown, Rest};
 use super::course::tell;
 use super::gate::{
-    BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word, without_ramp,
+    AWAY, BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word, without_ramp,
 };
 use super::roster::Roster;
 use super::trouble::{Checked, OutcomeCounts, Trouble};
@@ -121,12 +121,19 @@ impl Health {
         self.gate.fetch_or(WATCHED, SeqCst);
     }
 
+    /// It serves in its tier.
+    pub(crate) fn enroll(&self, place: Place<'_>) {
+        place.roster.enroll(place.tier, || self.gate.fetch_and(!AWAY, SeqCst) & EJECTED != 0);
+    }
+
+    /// It gets no more calls, whatever becomes of those that are under way.
+    pub(crate) fn strike_off(&self, place: Place<'_>) {
+        place.roster.strike_off(place.tier, || self.gate.fetch_or(AWAY, SeqCst) & EJECTED != 0);
+    }
+
     /// It is no longer in the set: what becomes of its calls matters to nobody.
-    pub(crate) fn leave(&self, place: Place<'_>) {
-        let gate = self.gate.fetch_or(GONE, SeqCst);
-        if gate & EJECTED != 0 {
-            place.roster.returned(place.tier);
-        }
+    pub(crate) fn leave(&self) {
+        self.gate.fetch_or(GONE, SeqCst);
     }
 
     /// The part of the cost of a call that does not hang on what is in flight.
@@ -297,7 +304,7 @@ impl Health {
         }
     }
 
-    /// How often it was ejected; trials that failed are not counted.
+    /// How often it was ejected, trials that failed included.
     pub(crate) fn ejections(&self) -> u64 {
         self.trouble.get().map_or(0, |trouble| trouble.circuit.opened())
     }

@@ -17,8 +17,9 @@ pub(super) struct Tracked {
 impl Tracked {
     pub(super) fn new() -> Arc<Self> {
         let roster = Roster::new(Settings::default(), clock::now());
-        roster.enroll(0);
-        Arc::new(Self { roster, health: Health::new(false, false, false, None) })
+        let tracked = Self { roster, health: Health::new(false, false, false, None) };
+        tracked.health.enroll(tracked.place());
+        Arc::new(tracked)
     }
 
     pub(super) fn place(&self) -> Place<'_> {
