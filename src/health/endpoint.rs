@@ -179,6 +179,11 @@ impl Health {
         self.ratio.store(word, Relaxed);
     }
 
+    /// Whether the share of good answers is less than whole.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ratio.load(Relaxed) != 0
+    }
+
     /// The average time to a good answer.
     pub(crate) fn latency(&self) -> Option<Duration> {
         nanos(self.nanos())
