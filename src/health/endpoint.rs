@@ -139,7 +139,12 @@ impl Health {
     /// The part of the cost of a call that does not hang on what is in flight.
     #[inline]
     pub(crate) fn cost(&self, roster: &Roster, now: Tick) -> f32 {
-        let (cost, until) = unpack(self.cost.load(Relaxed));
+        let word = self.cost.load(Relaxed);
+        if word == 0 {
+            // nothing was ever recorded
+            return roster.typical().max(1.0);
+        }
+        let (cost, until) = unpack(word);
         if now < until { cost } else { self.publish(roster, now) }
     }
 
