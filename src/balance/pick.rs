@@ -330,6 +330,7 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
         snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
-    let median = known.get(known.len() / 2).copied().unwrap_or_default();
+    // none of these has answered: what was known before is better than nothing
+    let median = known.get(known.len() / 2).copied().unwrap_or(roster.typical());
     roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
 }

@@ -32,6 +32,15 @@ impl<S> Member<S> {
         Place { roster: &self.roster, name, tier, scope }
     }
 
+    /// The first latency that is known in a set is the usual one, until the median is taken: else those
+    /// of which none is known, such as one that only fails, would be taken for the fastest.
+    #[inline]
+    fn set_first_latency(&self, now: Instant) {
+        if self.roster.typical() == 0.0 {
+            self.roster.set_typical(self.health.nanos(), self.roster.tick(now));
+        }
+    }
+
     /// Whether it can be chosen.
     pub(super) fn serves(&self, now: Tick, most: u32) -> bool {
         let in_flight = self.health.in_flight();
@@ -53,11 +62,14 @@ impl<S> Member<S> {
 impl<S: Send + Sync> Ledger for Member<S> {
     fn answered(&self, admission: Admission, started: Option<Instant>, head: Instant) {
         self.health.answered(self.place(), admission, started, head);
+        self.set_first_latency(head);
     }
 
     #[inline]
     fn succeeded(&self, admission: Admission, started: Option<Instant>) {
-        self.health.succeeded(self.place(), admission, started, clock::now());
+        let now = clock::now();
+        self.health.succeeded(self.place(), admission, started, now);
+        self.set_first_latency(now);
     }
 
     #[cold]

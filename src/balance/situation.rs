@@ -74,7 +74,12 @@ impl Situation {
     }
 
     /// The loads of the tiers.
-    pub(super) fn loads<S>(&self, snapshot: &Snapshot<S>, roster: &Roster, now: Tick) -> Arc<[Load]> {
+    pub(super) fn loads<S>(
+        &self,
+        snapshot: &Snapshot<S>,
+        roster: &Roster,
+        now: Tick,
+    ) -> Arc<[Load]> {
         let mut found = self.found.lock();
         let changes = roster.changes();
         let known = self.seen.load(SeqCst) == changes && now < self.until.load(SeqCst);

@@ -59,11 +59,7 @@ impl<S: Send + Sync> Reserved<S> {
 
     /// The service failed to become ready; returns which that was.
     #[cold]
-    pub(super) fn settle(
-        mut self,
-        outcome: Outcome,
-        evidence: Evidence,
-    ) -> Option<Arc<Member<S>>> {
+    pub(super) fn settle(mut self, outcome: Outcome, evidence: Evidence) -> Option<Arc<Member<S>>> {
         let member = self.member.take()?;
         let started = Some(self.started);
         let ending = Ending { started, ..Ending::at_once(outcome, evidence) };
@@ -150,11 +146,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
 
     /// A place goes back, since another endpoint was ready first: it was not tried.
     #[cold]
-    pub(super) fn give_back<Req, L: Luggage>(
-        &self,
-        unsent: &Unsent<Req, L>,
-        place: Reserved<S>,
-    ) {
+    pub(super) fn give_back<Req, L: Luggage>(&self, unsent: &Unsent<Req, L>, place: Reserved<S>) {
         if let Some((attempts, member)) = unsent.luggage.attempts().zip(place.member()) {
             attempts.unmark_tried(self.id(), member.id());
             attempts.set_untried_left(true);

@@ -3,7 +3,8 @@
 use super::cool::{CoolDown, Rest};
 use super::course::tell;
 use super::gate::{
-    AWAY, BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word, without_ramp,
+    AWAY, BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word,
+    without_ramp,
 };
 use super::roster::Roster;
 use super::trouble::{Checked, OutcomeCounts, Trouble};
