@@ -257,7 +257,14 @@ async fn a_balancer_that_is_polled_ready_and_dropped_leaves_nothing_behind() {
 type Body = http_body_util::combinators::BoxBody<Bytes, BoxError>;
 
 /// Answers with frames, and an error at the end if that is said.
-fn streaming(breaks: bool) -> Endpoints<impl Service<Request<()>, Response = Response<Body>, Error = BoxError, Future: Send> + Clone + Send + Sync> {
+fn streaming(
+    breaks: bool,
+) -> Endpoints<
+    impl Service<Request<()>, Response = Response<Body>, Error = BoxError, Future: Send>
+    + Clone
+    + Send
+    + Sync,
+> {
     let service = service_fn(move |_: Request<()>| {
         let good = ["one", "two"].map(|part| Ok(http_body::Frame::data(Bytes::from(part))));
         let end = breaks.then(|| Err(BoxError::from("cut off")));

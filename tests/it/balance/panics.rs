@@ -125,8 +125,9 @@ async fn a_classifier_that_panics_counts_the_call_as_failed_once() {
     let ([a], set) = cast();
     a.gate(Gate::Broken);
     let layer = BalanceLayer::plain();
-    let balance =
-        layer.judge(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") }).layer(set.clone());
+    let balance = layer
+        .judge(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") })
+        .layer(set.clone());
     assert!(panics(&balance).await);
     assert_eq!((in_flight(&set), look(&set, "a").counts.failures), (0, 1));
 }
