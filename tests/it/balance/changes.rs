@@ -200,7 +200,7 @@ async fn filters_and_classifiers_may_use_the_handle() {
     let (in_filter, in_judge) = (set.clone(), set.clone());
     let layer = BalanceLayer::plain()
         .allow(move |(): &(), endpoint| {
-            let _ = in_filter.snapshot();
+            assert!(!in_filter.snapshot().is_empty());
             in_filter.reweight(endpoint.name(), 1.0).unwrap()
         })
         .judge(move |result: Result<&String, &BoxError>| {
