@@ -196,7 +196,7 @@ impl<A> Look<'_, A> {
         (0..DRAWS).find_map(|_| {
             let found = match band.only_chunk() {
                 Some((members, weights)) if weights.are_same() => {
-                    let walk = weights.walk(draws.next(), DRAWS).map(|at| &members[at]);
+                    let walk = weights.walk(draws, DRAWS).map(|at| &members[at]);
                     self.least(walk.clone()).or_else(|| self.by_weight(walk, draws))
                 }
                 Some((members, weights)) if members.len() <= DRAWS => {
@@ -397,15 +397,15 @@ fn full_cost(slow: f32, in_flight: u32, mean: f32, weight: f32) -> f32 {
 #[cold]
 fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
     let step = snapshot.len().div_ceil(SAMPLES).max(1);
-    let mut known: Vec<f32> =
-        snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
-    known.retain(|nanos| *nanos > 0.0);
-    known.sort_by(f32::total_cmp);
+    let (mut known, mut count) = ([0.0; SAMPLES], 0);
+    let latencies = snapshot.members().step_by(step).map(|member| member.health.nanos());
+    for (place, nanos) in known.iter_mut().zip(latencies.filter(|nanos| *nanos > 0.0)) {
+        *place = nanos;
+        count += 1;
+    }
+    let known = &mut known[..count];
+    known.sort_unstable_by(f32::total_cmp);
     // the lower one of two: what is usual must not be what the slow one of a pair takes
-    let (median, until) = match known.get(known.len().saturating_sub(1) / 2) {
-        Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
-        // what was known before is better than nothing, and the first one is to count at once
-        None => (roster.typical(), now),
-    };
-    roster.set_typical(median, until);
+    let median = known.get(count.saturating_sub(1) / 2).copied().unwrap_or(roster.typical());
+    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
 }

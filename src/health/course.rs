@@ -41,7 +41,11 @@ impl Health {
         }
         self.flow.fetch_add(SUCCESS - 1, SeqCst);
         if let Some(started) = started {
-            self.sample(now.saturating_duration_since(started), place.roster.tick(now));
+            self.sample(
+                place.roster,
+                now.saturating_duration_since(started),
+                place.roster.tick(now),
+            );
         }
         place.freed();
     }
@@ -56,7 +60,11 @@ impl Health {
     ) {
         if let Some(started) = started.filter(|_| !place.roster.whole_latency()) {
             if self.counts(admission) {
-                self.sample(head.saturating_duration_since(started), place.roster.tick(head));
+                self.sample(
+                    place.roster,
+                    head.saturating_duration_since(started),
+                    place.roster.tick(head),
+                );
                 self.publish(place.roster, place.roster.tick(head));
             }
         }
@@ -100,7 +108,7 @@ impl Health {
             self.set_ratio(1.0 - missing * AFTER_SUCCESS, ms);
             if let Some((to_head, in_all)) = took {
                 let took = if place.roster.whole_latency() { in_all } else { to_head };
-                self.sample(took, ms);
+                self.sample(place.roster, took, ms);
             }
             self.publish(place.roster, ms);
             if let (Some(rest), Some(started)) = (self.rest(place), started) {
@@ -139,7 +147,11 @@ impl Health {
                 self.flow.fetch_add(SUCCESS - 1, Relaxed);
                 // the latency of the head was noted when that came
                 if let Some(started) = ending.started.filter(|_| place.roster.whole_latency()) {
-                    self.sample(now.saturating_duration_since(started), place.roster.tick(now));
+                    self.sample(
+                        place.roster,
+                        now.saturating_duration_since(started),
+                        place.roster.tick(now),
+                    );
                 }
                 return place.freed();
             }

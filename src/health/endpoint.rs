@@ -213,12 +213,16 @@ impl Health {
     }
 
     #[inline]
-    pub(super) fn sample(&self, took: Duration, now: Tick) -> bool {
+    pub(super) fn sample(&self, roster: &Roster, took: Duration, now: Tick) -> bool {
         let took = (nanos(took) as f32).max(1.0);
         let (before, at) = unpack(self.latency.load(Relaxed));
         let passed = now.saturating_sub(at);
         if took <= before && passed == 0 {
             return false;
+        }
+        if before == 0.0 && roster.typical() == 0.0 {
+            // until the median is taken: else those of which nothing is known would look fast
+            roster.set_typical(took, now);
         }
         // two samples at once may leave only one: it is an average
         let after = peak(before, took, left(passed, LATENCY_DECAY));
