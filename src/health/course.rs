@@ -1,13 +1,13 @@
 //! How the end of a call changes what is known of its endpoint.
 
-use super::endpoint::{Health, Place, SUCCESS};
+use super::endpoint::{FEW, Health, Place, SUCCESS};
 use super::gate::{
-    ATTENTION, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
+    ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
 };
 use super::trouble::{Checked, Trouble};
 use crate::circuit::{Admission, Change, CircuitState, Verdict};
 use crate::clock::Instant;
-use crate::ewma::{Tick, tick};
+use crate::ewma::{Tick, pack, tick};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use crate::record::Ending;
@@ -112,7 +112,9 @@ impl Health {
         }
         let look = trouble.circuit.succeeded(admission, took, at);
         self.go_on(place, trouble, admission, Verdict::Good, took, None, look, at);
-        let calm = self.ratio.load(Relaxed) == 0 && trouble.checked() == Checked::HEALTHY;
+        let calm = self.ratio.load(Relaxed) == 0
+            && trouble.checked() == Checked::HEALTHY
+            && trouble.lingering(place.roster.typical(), ms) < FEW;
         if calm && !place.roster.settings().watches_successes() {
             self.gate.fetch_and(!WATCHED, SeqCst);
         }
@@ -128,8 +130,19 @@ impl Health {
         ending: &Ending,
         now: Instant,
     ) {
+        if ending.unpolled {
+            return self.give_back(place, admission, now);
+        }
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
+            if self.gate.load(Relaxed) & ATTENTION == 0 {
+                self.flow.fetch_add(SUCCESS - 1, Relaxed);
+                // the latency of the head was noted when that came
+                if let Some(started) = ending.started.filter(|_| place.roster.whole_latency()) {
+                    self.sample(now.saturating_duration_since(started), place.roster.tick(now));
+                }
+                return place.freed();
+            }
             let head = ending.head.or(Some(now));
             return self.succeeded_after_trouble(place, admission, ending.started, head, now);
         }
@@ -146,6 +159,9 @@ impl Health {
         }
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
+        if matches!(ending.outcome, Outcome::Neutral | Outcome::Unsuitable) && !ending.dropped {
+            self.linger(place, trouble, since(ending.head.unwrap_or(now)), ms);
+        }
         let look = if verdict == Verdict::Bad {
             if self.counts(admission) {
                 self.gate.fetch_or(WATCHED, SeqCst);
@@ -172,6 +188,19 @@ impl Health {
         place.freed();
     }
 
+    /// An answer that says nothing came this soon: for its cost, the call stays as long as others do, or
+    /// the endpoint would look idle and gain traffic.
+    fn linger(&self, place: Place<'_>, trouble: &Trouble, took: Option<Duration>, now: Tick) {
+        let (usual, took) = (place.roster.typical(), took.unwrap_or_default().as_nanos() as f32);
+        if took < usual {
+            trouble
+                .lingers
+                .store(pack(trouble.lingering(usual, now) + 1.0 - took / usual, now), Relaxed);
+            self.gate.fetch_or(WATCHED, SeqCst);
+            self.publish(place.roster, now);
+        }
+    }
+
     fn cool(
         &self,
         place: Place<'_>,
@@ -182,6 +211,9 @@ impl Health {
     ) {
         let began = started.map_or(now, |started| place.roster.tick_of(started));
         let most = place.roster.settings().max_cool_down;
+        if most.is_zero() {
+            return;
+        }
         let rest = place.scope.unwrap_or(&trouble.cool);
         let until = rest.throttled(now, began, hint, most, place.roster.jitter());
         self.gate.fetch_or(COOLS | WATCHED, SeqCst);
@@ -210,6 +242,9 @@ impl Health {
             self.changed(place, trouble, change, now);
         } else if look {
             let eject = || {
+                if self.gate.load(SeqCst) & AWAY != 0 {
+                    return None;
+                }
                 let change = trouble.circuit.look(admission, hint, now)?;
                 self.gate.fetch_or(EJECTED, SeqCst);
                 Some(change)
@@ -237,7 +272,7 @@ impl Health {
             let ramp = ramp_word(ms, length.min(LONGEST_RAMP));
             let back = |gate: u64| Some(without_ramp(gate) & !EJECTED | ramp | WATCHED);
             let gate = self.gate.fetch_update(SeqCst, SeqCst, back).unwrap_or_default();
-            if gate & (EJECTED | GONE) == EJECTED {
+            if gate & (EJECTED | AWAY) == EJECTED {
                 place.roster.returned(place.tier);
             }
             place.roster.changed();

@@ -3,7 +3,8 @@
 use super::cool::{CoolDown, Rest};
 use super::course::tell;
 use super::gate::{
-    BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word, without_ramp,
+    AWAY, BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word,
+    without_ramp,
 };
 use super::roster::Roster;
 use super::trouble::{Checked, OutcomeCounts, Trouble};
@@ -26,6 +27,8 @@ const WHOLE: f32 = 0.99;
 const FRESH: Tick = 100;
 /// A ramp begins with this share, as Envoy's slow start does.
 const RAMP_FROM: f32 = 0.1;
+/// Fewer calls that linger don't matter.
+pub(super) const FEW: f32 = 0.05;
 /// Where no repeatable request came for so many pauses, another one serves as the trial.
 const PATIENCE: u64 = 10;
 
@@ -119,19 +122,35 @@ impl Health {
         self.gate.fetch_or(WATCHED, SeqCst);
     }
 
+    /// It serves in its tier.
+    pub(crate) fn enroll(&self, place: Place<'_>) {
+        place.roster.enroll(place.tier, || self.gate.fetch_and(!AWAY, SeqCst) & EJECTED != 0);
+    }
+
+    /// It gets no more calls, whatever becomes of those that are under way.
+    pub(crate) fn strike_off(&self, place: Place<'_>) {
+        place.roster.strike_off(place.tier, || self.gate.fetch_or(AWAY, SeqCst) & EJECTED != 0);
+    }
+
     /// It is no longer in the set: what becomes of its calls matters to nobody.
-    pub(crate) fn leave(&self, place: Place<'_>) {
-        let gate = self.gate.fetch_or(GONE, SeqCst);
-        if gate & EJECTED != 0 {
-            place.roster.returned(place.tier);
-        }
+    pub(crate) fn leave(&self) {
+        self.gate.fetch_or(GONE, SeqCst);
     }
 
     /// The part of the cost of a call that does not hang on what is in flight.
     #[inline]
     pub(crate) fn cost(&self, roster: &Roster, now: Tick) -> f32 {
         let (cost, until) = unpack(self.cost.load(Relaxed));
-        if now < until { cost } else { self.publish(roster, now) }
+        if now < until { cost } else { self.fresh_cost(roster, now) }
+    }
+
+    #[cold]
+    fn fresh_cost(&self, roster: &Roster, now: Tick) -> f32 {
+        if self.cost.load(Relaxed) == 0 {
+            // nothing was ever recorded
+            return roster.typical().max(1.0);
+        }
+        self.publish(roster, now)
     }
 
     #[cold]
@@ -142,10 +161,16 @@ impl Health {
             (nanos, _) if usual == 0.0 => nanos,
             (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
         };
-        let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
-        // where nothing is known yet, what is known next is to count at once
-        let until = if latency > 0.0 { now.saturating_add(FRESH) } else { now };
-        self.cost.store(pack(cost, until), Relaxed);
+        let lingering = self.trouble.get().map_or(0.0, |trouble| trouble.lingering(usual, now));
+        let health = self.health(now).max(1e-6);
+        let cost = latency.max(1.0) * (1.0 + lingering) / (health * health);
+        let fresh = match latency {
+            // where nothing is known yet, what is known next is to count at once
+            0.0 => 0,
+            _ if lingering < FEW => FRESH,
+            _ => 1,
+        };
+        self.cost.store(pack(cost, now.saturating_add(fresh)), Relaxed);
         cost
     }
 
@@ -170,6 +195,11 @@ impl Health {
     pub(super) fn set_ratio(&self, ratio: f32, now: Tick) {
         let word = if ratio >= WHOLE { 0 } else { pack(ratio.max(1e-6), now) };
         self.ratio.store(word, Relaxed);
+    }
+
+    /// Whether the share of good answers is less than whole.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ratio.load(Relaxed) != 0
     }
 
     /// The average time to a good answer.
@@ -297,7 +327,7 @@ impl Health {
         }
     }
 
-    /// How often it was ejected; trials that failed are not counted.
+    /// How often it was ejected, trials that failed included.
     pub(crate) fn ejections(&self) -> u64 {
         self.trouble.get().map_or(0, |trouble| trouble.circuit.opened())
     }

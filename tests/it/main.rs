@@ -16,4 +16,5 @@ mod regressions;
 mod replay;
 mod retry;
 mod tidy;
+mod track;
 mod wire;
