@@ -36,12 +36,13 @@ impl Ours {
         let roster = Arc::new(Roster::new(settings, began));
         roster.sow(seed);
         let member = |server: usize| {
-            roster.enroll(0);
             // members stand in the order of their names
             let name = format!("{server:03}").into();
             let info = EndpointInfo::new(name, scenario.weight(server) as f32, 0, None);
             let health = Health::new(false, false, false, None);
-            Arc::new(Member { roster: roster.clone(), info, health, service: server })
+            let member = Member { roster: roster.clone(), info, health, service: server };
+            member.health.enroll(member.place());
+            Arc::new(member)
         };
         let members: Vec<_> = (0..scenario.servers).map(member).collect();
         let tiers = vec![vec![Band::of(members.clone())]];
@@ -78,13 +79,7 @@ impl Policy for Ours {
         if good {
             return member.health.succeeded(member.place(), ticket, started, now);
         }
-        let ending = Ending {
-            outcome: Outcome::Failure,
-            evidence: Evidence::default(),
-            dropped: false,
-            started,
-            head: None,
-        };
+        let ending = Ending { started, ..Ending::at_once(Outcome::Failure, Evidence::default()) };
         member.health.settle(member.place(), ticket, &ending, now);
     }
 }
