@@ -153,9 +153,7 @@ impl<S> Upstream for S where
 }
 
 /// Makes the endpoints, all of one type.
-pub(crate) fn endpoints(
-    args: &Args,
-) -> Result<Endpoints<impl Upstream + use<>>, InvalidSetting> {
+pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>, InvalidSetting> {
     let client = client(args);
     let (timeout, keep_host) = (args.attempt_timeout, args.keep_host);
     let endpoint = |arg: &EndpointArg| {
@@ -174,12 +172,8 @@ pub(crate) type AnswerBody = FallbackBody<Incoming, Body>;
 
 /// The whole stack.
 pub(crate) trait Proxy:
-    Service<
-        Request<Incoming>,
-        Response = Response<AnswerBody>,
-        Error = Infallible,
-        Future: Send,
-    > + Clone
+    Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible, Future: Send>
+    + Clone
     + Send
     + 'static
 {

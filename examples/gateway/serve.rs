@@ -40,7 +40,10 @@ impl<P: Proxy> Gateway<P> {
         peer: IpAddr,
     ) -> Result<Answer, Infallible> {
         let path = request.uri().path();
-        if path.strip_prefix("/_failover").is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        if path
+            .strip_prefix("/_failover")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        {
             let answer = self.own_pages.oneshot(request.map(Body::new)).await?;
             return Ok(answer.map(Either::Right));
         }
