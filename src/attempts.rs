@@ -55,6 +55,8 @@ pub struct Attempts {
     shared: Arc<Shared>,
     number: u32,
     hedge: bool,
+    /// Another attempt may follow this one.
+    may_follow: bool,
     deadline: Option<Deadline>,
 }
 
@@ -64,9 +66,33 @@ struct Shared {
     untried_left: AtomicBool,
     /// Whether an attempt failed that may have done the work.
     touched: AtomicBool,
-    tried: Mutex<Vec<(u64, u64)>>,
+    tried: Mutex<Tried>,
     /// The budgets that this request paid into, by their id; a fifth one gets nothing.
     paid: [AtomicUsize; 4],
+}
+
+/// The endpoints that attempts went to, by their sets. Few requests make more than some attempts.
+#[derive(Debug, Default)]
+struct Tried {
+    first: [(u64, u64); 4],
+    count: usize,
+    others: Vec<(u64, u64)>,
+}
+
+impl Tried {
+    fn push(&mut self, tried: (u64, u64)) {
+        match self.first.get_mut(self.count) {
+            Some(place) => {
+                *place = tried;
+                self.count += 1;
+            }
+            None => self.others.push(tried),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(u64, u64)> {
+        self.first[..self.count].iter().chain(&self.others)
+    }
 }
 
 thread_local!(static READER_INSIDE: Cell<bool> = const { Cell::new(false) });
@@ -82,7 +108,7 @@ impl Attempts {
             tried: Mutex::default(),
             paid: Default::default(),
         };
-        Self { shared: Arc::new(shared), number: 1, hedge: false, deadline: None }
+        Self { shared: Arc::new(shared), number: 1, hedge: false, may_follow: true, deadline: None }
     }
 
     /// The record for the attempt after all that were started. What the one before found to be left
@@ -129,15 +155,33 @@ impl Attempts {
         self.deadline
     }
 
+    /// The same, which says whether another attempt may follow.
+    pub(crate) fn followed(self, may_follow: bool) -> Self {
+        Self { may_follow, ..self }
+    }
+
+    /// Tells whether another attempt may follow if this one fails: the request may be repeated, and there
+    /// is a retry left. A balancer prefers such requests for trying out an endpoint that has failed.
+    #[must_use]
+    pub const fn may_follow(&self) -> bool {
+        self.may_follow
+    }
+
     /// Notes that an attempt went to this endpoint of this set.
     pub fn mark_tried(&self, set: u64, endpoint: u64) {
         self.tried().push((set, endpoint));
     }
 
+    /// The endpoints of this set that attempts went to.
+    pub(crate) fn tried_of(&self, set: u64) -> Vec<u64> {
+        let tried = self.tried();
+        tried.iter().filter(|tried| tried.0 == set).map(|tried| tried.1).collect()
+    }
+
     /// Tells whether an attempt went to this endpoint of this set.
     #[must_use]
     pub fn was_tried(&self, set: u64, endpoint: u64) -> bool {
-        self.tried().contains(&(set, endpoint))
+        self.tried().iter().any(|tried| *tried == (set, endpoint))
     }
 
     /// Says whether another attempt would find an endpoint that is available and was not tried: a
@@ -184,7 +228,7 @@ impl Attempts {
         false
     }
 
-    fn tried(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64)>> {
+    fn tried(&self) -> std::sync::MutexGuard<'_, Tried> {
         self.shared.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

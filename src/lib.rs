@@ -94,6 +94,7 @@
         feature = "retry",
         feature = "circuit-breaker",
         feature = "fallback",
+        feature = "balance",
         feature = "http"
     )),
     allow(
@@ -112,6 +113,8 @@ mod circuit;
 mod clock;
 mod deadline;
 mod error;
+mod ewma;
+mod health;
 mod hint;
 mod outcome;
 mod policy;
@@ -119,8 +122,11 @@ mod ratio;
 mod rng;
 mod stripe;
 mod sync;
+mod waiting;
 mod window;
 
+#[cfg(feature = "balance")]
+pub mod balance;
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
 pub mod classify;
@@ -132,6 +138,8 @@ pub mod record;
 pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
+#[cfg(feature = "balance")]
+pub mod track;
 
 pub use self::{
     attempts::Attempts,

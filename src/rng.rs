@@ -35,10 +35,52 @@ impl Rng {
         Self(SmallRng::seed_from_u64(seed))
     }
 
+    /// A number between 0 and 1.
+    pub(crate) fn share(&mut self) -> f64 {
+        self.0.random_range(0.0..1.0)
+    }
+
     /// A duration between both, evenly; `low` where `high` is not above it.
     pub(crate) fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let (low, high) = (nanos(low), nanos(high));
         Duration::from_nanos(if low < high { self.0.random_range(low..=high) } else { low })
+    }
+}
+
+/// Draws of no consequence but chance, cheap enough for every call: SplitMix64.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draws(u64);
+
+impl Draws {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Begins draws from the next of these seeds.
+    #[inline]
+    pub(crate) fn begin(seeds: &AtomicU64) -> Self {
+        // by another step than that of the draws, which else would be those of the call before
+        Self(seeds.fetch_add(0xD1B5_4A32_D192_ED03, Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(STEP);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below this one, from the upper half of a draw.
+    #[inline]
+    pub(crate) fn below(draw: u64, count: usize) -> usize {
+        (((draw >> 32) * count as u64) >> 32) as usize
+    }
+
+    /// A share of the whole, from the lower half of a draw.
+    #[inline]
+    pub(crate) fn share(draw: u64) -> f32 {
+        (draw as u32 >> 8) as f32 / (1_u32 << 24) as f32
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) const STRIPES: usize = 8;
 
@@ -85,6 +85,49 @@ impl<T: fmt::Debug> fmt::Debug for Spread<T> {
 impl<T: fmt::Debug> fmt::Debug for Held<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
+    }
+}
+
+/// A value that is replaced as a whole. Every stripe has its own place to find it in, so that threads
+/// which do don't write to the same place; the lock there is held to copy or swap a pointer, and for
+/// nothing else.
+pub(crate) struct Swap<T>([Apart<RwLock<Arc<Apart<Arc<T>>>>>; STRIPES]);
+
+/// A value that was found in its place.
+pub(crate) struct Found<T>(Arc<Apart<Arc<T>>>);
+
+impl<T> Swap<T> {
+    pub(crate) fn new(value: T) -> Self {
+        let value = Arc::new(value);
+        let place = |_| Apart(RwLock::new(Arc::new(Apart(value.clone()))));
+        Self(std::array::from_fn(place))
+    }
+
+    #[inline]
+    pub(crate) fn find(&self) -> Found<T> {
+        let place = &self.0[stripe() % STRIPES].0;
+        Found(place.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// One thread at a time.
+    pub(crate) fn replace(&self, value: T) {
+        let value = Arc::new(value);
+        for place in &self.0 {
+            let new = Arc::new(Apart(value.clone()));
+            let mut place = place.0.write().unwrap_or_else(PoisonError::into_inner);
+            let old = std::mem::replace(&mut *place, new);
+            drop(place);
+            drop(old);
+        }
+    }
+}
+
+impl<T> Deref for Found<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0.0
     }
 }
 

@@ -285,6 +285,13 @@ impl Machine {
         }
     }
 
+    /// There is reason to think that the service is back: it need not wait for its first probe.
+    pub(crate) fn hasten(&mut self, now: Duration) {
+        if let Phase::Open { until } = &mut self.phase {
+            *until = now.min(*until);
+        }
+    }
+
     /// Closes the circuit with nothing counted, and leaves the decisions to `mode`.
     pub(crate) fn reset(&mut self, mode: Mode, now: Duration) {
         self.mode = mode;

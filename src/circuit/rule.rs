@@ -194,6 +194,17 @@ impl TripRule {
         }
     }
 
+    /// Whether successes matter also where no call has failed yet.
+    pub(crate) fn watches_successes(&self) -> bool {
+        let counts_failures = matches!(self.limit, Limit::Count(_) | Limit::InARow(_));
+        !counts_failures || self.needs_time() || matches!(self.span, Some(Span::Last(_)))
+    }
+
+    /// Whether it lets a share of the calls through.
+    pub(crate) fn degrades(&self) -> bool {
+        self.action == Action::Degrade
+    }
+
     /// Whether it must be known when a call began.
     pub(super) fn needs_time(&self) -> bool {
         self.counts != Counts::Failed

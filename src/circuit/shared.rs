@@ -166,6 +166,18 @@ impl Circuit {
         if when == When::NEVER { None } else { Some(Admission { when, probe: 0 }) }
     }
 
+    /// The right of a call whose result counts, whatever share of the calls is let through.
+    #[inline]
+    pub(crate) fn flowing(&self) -> Option<Admission> {
+        let when = When(self.words.0.flows.load(SeqCst));
+        if when == When::NO_PERIOD { None } else { Some(Admission { when, probe: 0 }) }
+    }
+
+    /// Whether the result of a call still counts.
+    pub(crate) fn counts(&self, admission: Admission) -> bool {
+        admission.when.is_in_period_of(When(self.words.0.flows.load(SeqCst)))
+    }
+
     /// A call asks to be let through.
     pub(crate) fn admit(&self, now: Duration) -> (Result<Admission, Refused>, Option<Change>) {
         let (asked, change) = self.change(now, |machine, settings| {
@@ -336,6 +348,11 @@ impl Circuit {
         self.change(now, |machine, _| machine.reset(mode, now)).1
     }
 
+    /// There is reason to think that the service is back: the next call may be the first probe.
+    pub(crate) fn hasten(&self, now: Duration) {
+        self.machine.lock().hasten(now);
+    }
+
     /// The average time to a good answer, if one is known.
     pub(crate) fn latency(&self) -> Option<Duration> {
         let known =
@@ -344,6 +361,11 @@ impl Circuit {
             .fold((0_u128, 0_u128), |(sum, count), nanos| (sum + u128::from(nanos), count + 1));
         let mean = sum.checked_div(count)?;
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
+    }
+
+    /// How often it has opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.machine.lock().opened()
     }
 
     pub(crate) fn state(&self, now: Duration) -> CircuitState {

@@ -100,7 +100,9 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// Of a call that was let pass and is not looked at.
-    pub(super) const UNWATCHED: Self = Self { when: When::NEVER, probe: 0 };
+    pub(crate) const UNWATCHED: Self = Self { when: When::NEVER, probe: 0 };
+    /// Of a call that was let pass before there was a circuit: in the first period of one that is made now.
+    pub(crate) const FIRST: Self = Self { when: When(1 << 32 | 1), probe: 0 };
 
     #[inline]
     pub(crate) fn is_probe(self) -> bool {

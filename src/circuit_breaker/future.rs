@@ -2,7 +2,7 @@
 
 use super::scope::{Find, Scope, Through};
 use crate::attempts::Luggage;
-use crate::classify::Classify;
+use crate::classify::{Classify, judge};
 use crate::error::BoxError;
 use crate::outcome::Outcome;
 use crate::record::{End, Recorder};
@@ -140,7 +140,7 @@ fn settle<Res, C, P, K, O, L>(
     L: Luggage,
 {
     if let Some(through) = recorder.target() {
-        let (outcome, evidence) = through.policy().judge(result, outcome);
+        let (outcome, evidence) = judge(&through.policy().classify, result, outcome);
         recorder.settle(outcome, evidence);
     }
 }

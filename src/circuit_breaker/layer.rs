@@ -2,7 +2,7 @@
 
 use super::handle::CircuitHandle;
 use super::keyed::KeyedHandle;
-use super::policy::{BreakerPolicy, HangAfter, Terms};
+use super::policy::{BreakerPolicy, Terms};
 use super::scope::{CircuitTerms, Core, Keyed, PerService, Sharing, Together};
 use super::service::CircuitBreaker;
 use crate::backoff::Backoff;
@@ -12,6 +12,7 @@ use crate::classify::ErrorsOnly;
 use crate::classify::{GrpcClassifier, HttpClassifier};
 use crate::error::{BoxError, InvalidSetting};
 use crate::outcome::Outcome;
+use crate::record::HangAfter;
 #[cfg(feature = "http")]
 use crate::replay::Http;
 use crate::replay::Plain;

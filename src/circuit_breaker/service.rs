@@ -6,7 +6,7 @@ use super::handle::CircuitHandle;
 use super::scope::{Core, Find, One, Scope, Through};
 use super::state::Watched;
 use crate::circuit::Admission;
-use crate::classify::{Classify, Evidence};
+use crate::classify::{Classify, Evidence, judge};
 use crate::clock::Instant;
 use crate::error::BoxError;
 use crate::outcome::Outcome;
@@ -154,7 +154,7 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
             Readiness::Failed(error) => {
                 let admission = circuit.admit()?;
                 let guard = PanicGuard { circuit, admission };
-                let (outcome, evidence) = self.core.policy.judge(Err(&*error), None);
+                let (outcome, evidence) = judge(&self.core.policy.classify, Err(&*error), None);
                 mem::forget(guard);
                 circuit.settle(admission, &Ending::at_once(outcome, evidence));
                 Err(error)

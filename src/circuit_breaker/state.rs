@@ -8,13 +8,10 @@ use crate::error::BoxError;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use crate::record::{Ending, Ledger};
-use crate::sync::Mutex;
+use crate::waiting::Waiting;
 use crate::window::TimeWindow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -220,9 +217,9 @@ impl Watched {
 }
 
 impl Ledger for Watched {
-    fn answered(&self, admission: Admission) {
+    fn answered(&self, admission: Admission, _: Option<Instant>, head: Instant) {
         if admission.is_probe() {
-            self.tell(self.circuit.answered(admission, self.now()));
+            self.tell(self.circuit.answered(admission, self.at(head)));
         }
     }
 
@@ -274,34 +271,6 @@ impl fmt::Debug for Watched {
             .field("name", &self.terms.name)
             .field("circuit", &self.circuit.snapshot(self.now()))
             .finish_non_exhaustive()
-    }
-}
-
-/// The services that wait to be let through: all of them are woken, since each may have left.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    next: AtomicU64,
-    wakers: Mutex<BTreeMap<u64, Waker>>,
-}
-
-impl Waiting {
-    pub(super) fn number(&self) -> u64 {
-        self.next.fetch_add(1, Relaxed)
-    }
-
-    pub(super) fn wait(&self, number: u64, waker: &Waker) {
-        // wakers are cloned and dropped outside of the lock, since that may run anything
-        let waker = waker.clone();
-        let _old = self.wakers.lock().insert(number, waker);
-    }
-
-    pub(super) fn leave(&self, number: u64) {
-        let _old = self.wakers.lock().remove(&number);
-    }
-
-    fn wake(&self) {
-        let wakers = std::mem::take(&mut *self.wakers.lock());
-        wakers.into_values().for_each(Waker::wake);
     }
 }
 

@@ -61,6 +61,17 @@ impl Evidence {
     }
 }
 
+/// Judges a result, or tells the evidence for the outcome that was found for it.
+pub(crate) fn judge<Res, E>(
+    classify: &impl Classify<Res, E>,
+    result: Result<&Res, &E>,
+    outcome: Option<Outcome>,
+) -> (Outcome, Evidence) {
+    let outcome = outcome.unwrap_or_else(|| classify.classify(result));
+    let failed = outcome.is_failed();
+    (outcome, if failed { classify.evidence(result) } else { Evidence::default() })
+}
+
 impl<F, Res, E> Classify<Res, E> for F
 where
     F: Fn(Result<&Res, &E>) -> Outcome,

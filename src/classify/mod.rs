@@ -31,6 +31,7 @@ mod grpc;
 mod http;
 mod judge;
 
+pub(crate) use self::judge::judge;
 pub use self::{
     end::AtEnd,
     errors_only::ErrorsOnly,

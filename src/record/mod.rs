@@ -15,12 +15,15 @@
 
 #[cfg(feature = "http")]
 mod body;
+mod conclude;
 mod end;
+mod hang;
 mod recorder;
 
 #[cfg(feature = "http")]
 pub use self::body::RecordBody;
 pub use self::end::End;
+pub(crate) use self::hang::HangAfter;
 #[doc(hidden)]
 pub use self::recorder::AnswerRecorder;
 pub(crate) use self::recorder::{Ending, Ledger, Recorder, Target};

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// What attempts are recorded in: a circuit, the health of an endpoint.
 pub(crate) trait Ledger: Send + Sync {
     /// The head of a good answer has come, and its body goes on.
-    fn answered(&self, admission: Admission);
+    fn answered(&self, admission: Admission, started: Option<Instant>, head: Instant);
 
     /// An attempt has ended well with its result; `started` is when it began, if that was noted.
     fn succeeded(&self, admission: Admission, started: Option<Instant>);
@@ -146,8 +146,8 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     pub(crate) fn answered(&mut self, at_end: Option<AtEnd>) -> Option<AnswerRecorder> {
         let target = self.target.take()?;
         let head = clock::now();
-        target.ledger().answered(self.admission);
         let (admission, started) = (self.admission, self.started);
+        target.ledger().answered(admission, started, head);
         let (ledger, silent_since) = (Some(target.share()), None);
         Some(AnswerRecorder {
             ledger,

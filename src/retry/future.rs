@@ -246,13 +246,15 @@ where
             plan.miss();
             return Poll::Ready(Err(error));
         }
-        let Some(request) = Self::next_request(plan, &self.policy, &self.course, reader_inside)
-        else {
-            return Poll::Pending;
-        };
         if plan.retries(&self.course) >= self.policy.max_retries {
             self.copies = None;
         }
+        let copies = self.copies.as_ref();
+        let may_follow = copies.is_some_and(|copies| self.policy.may_follow::<Req>(copies));
+        let record = (reader_inside, may_follow);
+        let Some(request) = Self::next_request(plan, &self.policy, &self.course, record) else {
+            return Poll::Pending;
+        };
         self.policy.counts.retry();
         Poll::Ready(Ok(self.inner.call(request)))
     }
@@ -262,7 +264,7 @@ where
         plan: &mut Plan<Request>,
         policy: &RetryPolicy<C, P>,
         course: &Course<L>,
-        reader_inside: bool,
+        (reader_inside, may_follow): (bool, bool),
     ) -> Option<Request>
     where
         P: Replay<Req, Copies = Copies, Request = Request>,
@@ -271,7 +273,8 @@ where
         let (number, record) = plan.begin(course);
         policy.kind.stamp(&mut request, number, course.remaining(policy, clock::now()));
         if let Some(record) = record.filter(|_| reader_inside) {
-            policy.kind.put(&mut request, record.until(course.deadline(policy)));
+            let record = record.until(course.deadline(policy)).followed(may_follow);
+            policy.kind.put(&mut request, record);
         }
         Some(request)
     }

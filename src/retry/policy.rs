@@ -3,6 +3,9 @@
 use super::handle::Counts;
 use crate::backoff::Backoff;
 use crate::budget::Budget;
+use crate::classify::Evidence;
+use crate::outcome::Outcome;
+use crate::replay::Replay;
 use crate::rng::Seeds;
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +41,14 @@ impl<C, P> RetryPolicy<C, P> {
             seeds: Arc::new(Seeds::random()),
             counts: Arc::default(),
         }
+    }
+
+    /// Whether the request can be sent again, if it fails and may have done the work.
+    pub(super) fn may_follow<Req>(&self, copies: &P::Copies) -> bool
+    where
+        P: Replay<Req>,
+    {
+        self.kind.may_repeat(copies, Outcome::Failure, &Evidence::default())
     }
 
     /// The same with another judgement and kind of request.

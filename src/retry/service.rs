@@ -74,7 +74,9 @@ where
         }
         if let Some(attempts) = luggage.attempts().filter(|_| self.reader_inside) {
             let deadline = Arrival::default().deadline(time.within(policy.deadline));
-            kind.put(&mut first, attempts.clone().until(deadline));
+            let left = keep && attempts.retries() < policy.max_retries;
+            let may_follow = left && policy.may_follow::<Req>(&copies);
+            kind.put(&mut first, attempts.clone().until(deadline).followed(may_follow));
         }
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);

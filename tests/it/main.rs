@@ -3,6 +3,7 @@
 mod support;
 
 mod api;
+mod balance;
 mod circuit_breaker;
 mod classify;
 mod classify_end;

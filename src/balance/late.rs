@@ -1,0 +1,229 @@
+//! What is rare: an endpoint that is not ready at once, and a request for which there is none.
+
+use super::endpoints::Shared;
+use super::pick::NoneNow;
+use super::policy::{Allow, Core};
+use super::state::{Reserved, Unsent};
+use crate::attempts::Attempts;
+use crate::classify::{Classify, judge};
+use crate::clock::{self, Instant, Sleep};
+use crate::error::BoxError;
+use crate::replay::Carry;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tower_service::Service;
+
+/// Callers that wait for the same endpoint are let go over this time at least.
+const SPREAD: Duration = Duration::from_millis(100);
+
+/// An endpoint's service, which is polled ready.
+#[derive(Debug)]
+pub(super) struct Opening<S: Send + Sync> {
+    pub(super) place: Reserved<S>,
+    pub(super) service: S,
+}
+
+/// The way to an endpoint that is ready.
+pub(super) struct Late<S: Send + Sync> {
+    first: Option<Opening<S>>,
+    /// Beside the first one, as long as that is not ready.
+    second: Option<Opening<S>>,
+    /// Another one was looked for, found or not.
+    looked: bool,
+    /// Why the last one did not become ready.
+    error: Option<BoxError>,
+    until: Option<Instant>,
+    wait: Option<Wait<S>>,
+}
+
+impl<S: Send + Sync> Late<S> {
+    const fn new(first: Option<Opening<S>>, until: Option<Instant>) -> Self {
+        Self { first, second: None, looked: false, error: None, until, wait: None }
+    }
+
+    /// There is no endpoint, and one is waited for up to then.
+    pub(super) const fn waiting(until: Instant) -> Self {
+        Self::new(None, Some(until))
+    }
+
+    /// An endpoint was polled, and is not ready.
+    #[cold]
+    pub(super) fn after<C, P, A, Req>(
+        core: &Core<S, C, P, A>,
+        mut opening: Opening<S>,
+        polled: Poll<Result<(), S::Error>>,
+    ) -> Self
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError>,
+        C: Classify<S::Response, BoxError>,
+    {
+        let mut late = Self::new(None, None);
+        match polled {
+            Poll::Ready(Err(error)) => late.unready::<C, P, A, Req>(core, opening, error.into()),
+            _ => {
+                opening.place.leave();
+                late.first = Some(opening);
+            }
+        }
+        late
+    }
+
+    fn unready<C, P, A, Req>(
+        &mut self,
+        core: &Core<S, C, P, A>,
+        opening: Opening<S>,
+        error: BoxError,
+    ) where
+        S: Service<Req>,
+        C: Classify<S::Response, BoxError>,
+    {
+        let result: Result<&S::Response, _> = Err(&error);
+        let (outcome, evidence) = judge(&core.policy.classify, result, None);
+        opening.place.settle(outcome, evidence);
+        self.error = Some(error);
+    }
+
+    /// The endpoint that is ready first, and whether it reads the record of the attempts.
+    pub(super) fn poll<C, P, A, Req>(
+        &mut self,
+        core: &Core<S, C, P, A>,
+        unsent: &Unsent<Req, P::Luggage>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Opening<S>, bool), BoxError>>
+    where
+        S: Service<Req> + Clone,
+        S::Error: Into<BoxError>,
+        C: Classify<S::Response, BoxError>,
+        P: Carry<Req>,
+        A: Allow<Req>,
+    {
+        loop {
+            for second in [false, true] {
+                let slot = if second { &mut self.second } else { &mut self.first };
+                let Some(mut opening) = slot.take() else { continue };
+                opening.place.enter();
+                let (polled, inside) =
+                    Attempts::listen_for_reader(P::CARRIES, || opening.service.poll_ready(cx));
+                match polled {
+                    Poll::Ready(Ok(())) => {
+                        *self = Self::new(None, None);
+                        return Poll::Ready(Ok((opening, inside)));
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.unready::<C, P, A, Req>(core, opening, error.into());
+                    }
+                    Poll::Pending => {
+                        opening.place.leave();
+                        *slot = Some(opening);
+                    }
+                }
+            }
+            let has_one = self.first.is_some() || self.second.is_some();
+            if !self.looked && (has_one || self.error.is_some()) {
+                self.looked = true;
+                let but = self.first.as_ref().map(|opening| &opening.place);
+                if let Ok(place) = core.choose(unsent, but, clock::now()) {
+                    self.second = Opening::new(place);
+                    continue;
+                }
+            }
+            if has_one {
+                return Poll::Pending;
+            }
+            if let Some(error) = self.error.take() {
+                return Poll::Ready(Err(error));
+            }
+            let Some(until) = self.until else { return Poll::Pending };
+            let wait = self.wait.get_or_insert_with(|| Wait::new(&core.shared, until));
+            wait.listen(cx);
+            let now = clock::now();
+            match core.choose(unsent, None, now) {
+                Ok(place) => {
+                    self.first = Opening::new(place);
+                    self.wait = None;
+                }
+                Err(none) if wait.is_over(now) => {
+                    self.wait = None;
+                    return Poll::Ready(Err(core.error(none, now)));
+                }
+                Err(none) => {
+                    if wait.sleep(none, now, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync> Opening<S> {
+    fn new(place: Reserved<S>) -> Option<Self> {
+        let service = place.member()?.service.clone();
+        Some(Self { place, service })
+    }
+}
+
+impl<S: Send + Sync> fmt::Debug for Late<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+/// The wait for an endpoint.
+struct Wait<S> {
+    shared: Arc<Shared<S>>,
+    number: u64,
+    until: Instant,
+    sleep: Pin<Box<Sleep>>,
+    /// How much later than others it asks for an endpoint that comes back.
+    jitter: f64,
+}
+
+impl<S> Wait<S> {
+    fn new(shared: &Arc<Shared<S>>, until: Instant) -> Self {
+        let number = shared.roster.waiting().number();
+        let sleep = Box::pin(clock::sleep_until(until));
+        Self { shared: shared.clone(), number, until, sleep, jitter: shared.roster.jitter() }
+    }
+
+    /// Before the look for an endpoint, so that no change in between is missed.
+    fn listen(&self, cx: &Context<'_>) {
+        self.shared.roster.waiting().wait(self.number, cx.waker());
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
+    /// Sleeps up to the time when there may be an endpoint.
+    fn sleep(&mut self, none: NoneNow, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let roster = &self.shared.roster;
+        let until = none.soonest.map_or(self.until, |soonest| {
+            let rest = Duration::from_millis(soonest.saturating_sub(roster.tick(now)).max(1));
+            let later = SPREAD.max(rest / 10).mul_f64(self.jitter);
+            clock::after(now, rest.saturating_add(later)).min(self.until)
+        });
+        // one that was set before keeps its jitter
+        if until < self.sleep.deadline() || self.sleep.deadline() <= now {
+            self.sleep.as_mut().reset(until);
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+}
+
+impl<S> Drop for Wait<S> {
+    fn drop(&mut self) {
+        self.shared.roster.waiting().leave(self.number);
+    }
+}
+
+impl<S> fmt::Debug for Wait<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("number", &self.number).finish_non_exhaustive()
+    }
+}

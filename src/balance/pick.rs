@@ -1,0 +1,335 @@
+//! Which endpoint takes a request: all of it is a function of the snapshot, the time and the draws.
+
+use super::set::{Band, Member, Snapshot, Tier};
+use super::tiers::Load;
+use crate::circuit::Admission;
+use crate::ewma::{LAST_TICK, Tick};
+use crate::health::{Roster, Standing};
+use crate::rng::Draws;
+use std::sync::Arc;
+
+/// So many endpoints are drawn and compared; a set that is not larger is looked at whole.
+const DRAWS: usize = 8;
+/// Costs that differ by less are the same, and the first one drawn wins: so equal endpoints share by
+/// weight, and one that is a little slower keeps its share.
+const SAME: f32 = 0.9;
+/// A median is taken from so many latencies, and for so many milliseconds.
+const SAMPLES: usize = 32;
+const TYPICAL_FOR: Tick = 250;
+
+/// A request that wants an endpoint.
+pub(super) struct Ask<'a, A> {
+    pub(super) roster: &'a Roster,
+    pub(super) now: Tick,
+    /// Which endpoints may have it.
+    pub(super) allows: A,
+    /// It can be sent again if it is lost, and so may be a trial.
+    pub(super) may_be_lost: bool,
+    /// An endpoint that cools down will do if there is nothing else.
+    pub(super) last_hope: bool,
+}
+
+/// An endpoint, and the right of a call to it.
+pub(super) type Choice<S> = (Arc<Member<S>>, Admission);
+
+/// There is none; one may be there at that time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct NoneNow {
+    pub(super) soonest: Option<Tick>,
+}
+
+impl<A> Ask<'_, A> {
+    /// Chooses an endpoint.
+    #[inline]
+    pub(super) fn pick<S>(
+        &self,
+        snapshot: &Snapshot<S>,
+        draws: &mut Draws,
+    ) -> Result<Choice<S>, NoneNow>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        if self.roster.typical_is_old(self.now) {
+            set_typical(snapshot, self.roster, self.now);
+        }
+        if snapshot.situation.is_well(self.roster, self.now) {
+            if let Some(tier) = snapshot.tiers.first() {
+                let look = self.look(snapshot, tier, false);
+                if let Some(choice) = tier.bands.first().and_then(|band| look.in_band(band, draws))
+                {
+                    return Ok(choice);
+                }
+            }
+        }
+        self.pick_with_care(snapshot, draws)
+    }
+
+    fn look<'a, S>(&'a self, snapshot: &Snapshot<S>, tier: &Tier<S>, panics: bool) -> Look<'a, A> {
+        Look { ask: self, mean: tier.mean, most: snapshot.max_in_flight, panics }
+    }
+
+    /// Chooses an endpoint where some of them rest, or the nearest are at their limits.
+    #[cold]
+    #[inline(never)]
+    fn pick_with_care<S>(
+        &self,
+        snapshot: &Snapshot<S>,
+        draws: &mut Draws,
+    ) -> Result<Choice<S>, NoneNow>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let loads = snapshot.situation.loads(snapshot, self.roster, self.now);
+        if snapshot.situation.trial_is_due(self.now, self.may_be_lost) {
+            if let Some(choice) = self.trial(snapshot) {
+                return Ok(choice);
+            }
+        }
+        let first = tier_of(&loads, (Draws::share(draws.next()) * 100.0) as u32);
+        // the tier whose turn it is, and then all of them in their order
+        for at in first.into_iter().chain(0..loads.len()) {
+            let (tier, load) = (&snapshot.tiers[at], loads[at]);
+            let look = self.look(snapshot, tier, load.panics);
+            if let Some(choice) = tier.bands.iter().find_map(|band| look.in_band(band, draws)) {
+                return Ok(choice);
+            }
+        }
+        self.soonest(snapshot)
+    }
+
+    /// The right to see whether an endpoint that rested is back, if one of them is due.
+    fn trial<S>(&self, snapshot: &Snapshot<S>) -> Option<Choice<S>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let due = |member: &Arc<Member<S>>| {
+            let (place, health) = (member.place(), &member.health);
+            if health.is_plain() {
+                return None;
+            }
+            let admission = match health.standing(place, self.now) {
+                Standing::Ejected(next) => {
+                    let due = if self.may_be_lost { next } else { health.last_resort() };
+                    let tries = self.now >= due && (self.allows)(member);
+                    tries.then(|| health.trial(place, self.now)).flatten()
+                }
+                Standing::CoolTrial if (self.allows)(member) => health.cool_trial(place, self.now),
+                _ => None,
+            };
+            admission.map(|admission| (member.clone(), admission))
+        };
+        snapshot.members().find_map(due)
+    }
+
+    /// Nothing is available. If all cool down, the soonest is tried by one call a second: no answer can
+    /// make an outage.
+    fn soonest<S>(&self, snapshot: &Snapshot<S>) -> Result<Choice<S>, NoneNow>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let (mut soonest, mut cools) = (None, None);
+        let mut only_rests = true;
+        for member in snapshot.members().filter(|member| (self.allows)(member)) {
+            match member.health.standing(member.place(), self.now) {
+                Standing::Cools(until) => {
+                    if cools.is_none_or(|(_, found)| until < found) {
+                        cools = Some((member, until));
+                    }
+                    soonest = earlier(soonest, until);
+                }
+                Standing::Ejected(next) => soonest = earlier(soonest, next),
+                Standing::Serves | Standing::Ramps(_) | Standing::CoolTrial => only_rests = false,
+                Standing::Down | Standing::Never => {}
+            }
+        }
+        if let Some((member, _)) = cools.filter(|_| only_rests && self.last_hope) {
+            match self.roster.take_last_hope(self.now) {
+                Ok(()) => {
+                    let admission = member.health.admission().unwrap_or(Admission::UNWATCHED);
+                    return Ok((member.clone(), admission));
+                }
+                Err(next) => soonest = earlier(soonest, next),
+            }
+        }
+        Err(NoneNow { soonest })
+    }
+}
+
+fn earlier(one: Option<Tick>, other: Tick) -> Option<Tick> {
+    Some(one.map_or(other, |one| one.min(other)))
+}
+
+/// The tier that takes this percent of the load.
+fn tier_of(loads: &[Load], percent: u32) -> Option<usize> {
+    let mut sum = 0;
+    loads.iter().position(|load| {
+        sum += load.percent;
+        percent < sum
+    })
+}
+
+/// A look at the members of one tier.
+struct Look<'a, A> {
+    ask: &'a Ask<'a, A>,
+    mean: f32,
+    most: u32,
+    panics: bool,
+}
+
+struct Best<'a, S> {
+    member: &'a Arc<Member<S>>,
+    cost: f32,
+}
+
+impl<A> Look<'_, A> {
+    fn in_band<S>(&self, band: &Band<S>, draws: &mut Draws) -> Option<Choice<S>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        // one that is ejected between the look and this is not asked again
+        (0..DRAWS).find_map(|_| {
+            let member = match band.only_chunk() {
+                Some(members) if members.len() <= DRAWS => self.whole(band, members, draws)?,
+                _ => self.drawn(band, draws)?,
+            };
+            let admission = match member.health.admission() {
+                None if self.panics => Some(Admission::UNWATCHED),
+                admission => admission,
+            };
+            Some((member.clone(), admission?))
+        })
+    }
+
+    /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
+    /// probability of its weight by that of the first (as in Metropolis' rule): so those that cost the
+    /// same share by weight, also where a small one has nothing to do while the others have.
+    fn whole<'b, S>(
+        &self,
+        band: &'b Band<S>,
+        members: &'b [Arc<Member<S>>],
+        draws: &mut Draws,
+    ) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let drawn = (0..DRAWS).find_map(|_| {
+            let at = band.draw_at(draws.next());
+            let share = self.share(&members[at])?;
+            (share >= 1.0 || Draws::share(draws.next()) < share).then_some(at)
+        });
+        let Some(first) = drawn else { return self.scan(band, draws) };
+        let mut best = Best { member: &members[first], cost: self.cost(&members[first]) };
+        let weight = members[first].info.weight_f32();
+        let (before, after) = members.split_at(first);
+        for member in after[1..].iter().chain(before) {
+            let Some(share) = self.share(member) else { continue };
+            let chance = share * member.info.weight_f32() / weight;
+            if chance < 1.0 && Draws::share(draws.next()) >= chance {
+                continue;
+            }
+            self.compare(&mut best, member);
+        }
+        Some(best.member)
+    }
+
+    /// Draws some of many by weight.
+    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let mut seen = [std::ptr::null(); DRAWS];
+        let (mut count, mut best) = (0, None);
+        for _ in 0..2 * DRAWS {
+            let draw = draws.next();
+            let member = band.draw(draw, || draws.next());
+            let id = Arc::as_ptr(member);
+            if seen[..count].contains(&id) {
+                continue;
+            }
+            seen[count] = id;
+            count += 1;
+            let share = self.share(member);
+            if share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share) {
+                match &mut best {
+                    None => best = Some(Best { member, cost: self.cost(member) }),
+                    Some(best) => self.compare(best, member),
+                }
+            }
+            if count == DRAWS {
+                break;
+            }
+        }
+        match best {
+            Some(best) => Some(best.member),
+            None => self.scan(band, draws),
+        }
+    }
+
+    /// Every draw was out: looks from a random one on, so that bad luck never decides.
+    #[cold]
+    fn scan<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let start = Draws::below(draws.next(), band.len());
+        let mut serving = band.from(start).filter(|member| self.share(member).is_some());
+        let first = serving.next()?;
+        let mut best = Best { member: first, cost: self.cost(first) };
+        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member));
+        Some(best.member)
+    }
+
+    #[inline]
+    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>) {
+        let cost = self.cost(member);
+        if cost < best.cost * SAME {
+            *best = Best { member, cost };
+        }
+    }
+
+    /// `C = L · (1 + q/w) / h²`.
+    #[inline]
+    fn cost<S>(&self, member: &Member<S>) -> f32 {
+        let in_flight = member.health.in_flight() as f32;
+        let slow = member.health.cost(self.ask.roster, self.ask.now);
+        slow * (1.0 + in_flight * self.mean / member.info.weight_f32())
+    }
+
+    /// The share of its weight with which a member can be chosen; none where it can't.
+    #[inline]
+    fn share<S>(&self, member: &Arc<Member<S>>) -> Option<f32>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let plain = member.health.is_plain();
+        let share = if plain { 1.0 } else { self.share_with_care(member)? };
+        let free = member.health.in_flight() < self.most;
+        (free && (self.ask.allows)(member)).then_some(share)
+    }
+
+    #[inline(never)]
+    fn share_with_care<S>(&self, member: &Member<S>) -> Option<f32> {
+        let most = member.info.max_in_flight();
+        if most.is_some_and(|most| member.health.in_flight() >= most) {
+            return None;
+        }
+        match member.health.standing(member.place(), self.ask.now) {
+            Standing::Serves => Some(1.0),
+            Standing::Ramps(share) => Some(share),
+            Standing::Ejected(_) | Standing::Down if self.panics => Some(1.0),
+            _ => None,
+        }
+    }
+}
+
+/// Takes the median of the latencies anew, from some members that lie evenly among all.
+#[cold]
+fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
+    let step = snapshot.len().div_ceil(SAMPLES).max(1);
+    let mut known: Vec<f32> =
+        snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
+    known.retain(|nanos| *nanos > 0.0);
+    known.sort_by(f32::total_cmp);
+    let median = known.get(known.len() / 2).copied().unwrap_or_default();
+    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
+}

@@ -1,0 +1,73 @@
+//! What a balancer was told.
+
+use super::endpoint::EndpointInfo;
+use super::endpoints::Shared;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Says which endpoints may take a request.
+///
+/// Implemented by [`Everyone`] and, as [`Only`], by closures that are given to
+/// [`allow`](super::BalanceLayer::allow).
+pub trait Allow<Req> {
+    /// Whether this endpoint may take the request.
+    fn allows(&self, request: &Req, endpoint: &EndpointInfo) -> bool;
+
+    /// Whether all may take all.
+    #[doc(hidden)]
+    const ALL: bool = false;
+}
+
+/// Every endpoint may take every request.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Everyone;
+
+impl<Req> Allow<Req> for Everyone {
+    #[inline]
+    fn allows(&self, _: &Req, _: &EndpointInfo) -> bool {
+        true
+    }
+
+    const ALL: bool = true;
+}
+
+/// The endpoints for which a closure holds may take a request.
+#[derive(Clone, Copy)]
+pub struct Only<F>(pub(super) F);
+
+impl<F, Req> Allow<Req> for Only<F>
+where
+    F: Fn(&Req, &EndpointInfo) -> bool,
+{
+    fn allows(&self, request: &Req, endpoint: &EndpointInfo) -> bool {
+        (self.0)(request, endpoint)
+    }
+}
+
+impl<F> fmt::Debug for Only<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Only")
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct BalancePolicy<C, P, A> {
+    pub(super) classify: C,
+    pub(super) kind: P,
+    pub(super) allow: A,
+    pub(super) wait_for: Duration,
+}
+
+/// What the calls of a balancer need.
+pub(super) struct Core<S, C, P, A> {
+    pub(super) shared: Arc<Shared<S>>,
+    pub(super) policy: Arc<BalancePolicy<C, P, A>>,
+}
+
+impl<S, C, P, A> Clone for Core<S, C, P, A> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), policy: self.policy.clone() }
+    }
+}

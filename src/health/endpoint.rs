@@ -1,0 +1,317 @@
+//! What is known of one endpoint.
+
+use super::cool::{CoolDown, Rest};
+use super::course::tell;
+use super::gate::{
+    BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word, without_ramp,
+};
+use super::roster::Roster;
+use super::trouble::{Checked, OutcomeCounts, Trouble};
+use crate::circuit::{Admission, CircuitState};
+use crate::ewma::{LAST_TICK, Tick, left, pack, peak, tick, toward, unpack};
+use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The time constant, in milliseconds, in which a latency goes back to what is usual in the set.
+const LATENCY_DECAY: f32 = 2_000.0;
+/// The time constant in which a bad answer is forgiven.
+const HEALTH_DECAY: f32 = 2_000.0;
+/// From here on the health is taken for whole.
+const WHOLE: f32 = 0.99;
+/// A cost is taken for true this long where no call ends, in milliseconds.
+const FRESH: Tick = 50;
+/// A ramp begins with this share, as Envoy's slow start does.
+const RAMP_FROM: f32 = 0.1;
+/// Where no repeatable request came for so many pauses, another one serves as the trial.
+const PATIENCE: u64 = 10;
+
+/// A success, beside the calls in flight, which stand in the lower bits.
+pub(super) const SUCCESS: u64 = 1 << 24;
+
+/// One endpoint's health; the calls to it are recorded here.
+pub(crate) struct Health {
+    /// Calls in flight and successes.
+    pub(super) flow: AtomicU64,
+    /// The slow part of the cost, and until when it is fresh.
+    cost: AtomicU64,
+    /// Nanoseconds, and when they were noted; zero where no call has ended well.
+    latency: AtomicU64,
+    /// The share of good answers, and when it was noted; zero for all.
+    pub(super) ratio: AtomicU64,
+    pub(super) gate: AtomicU64,
+    pub(super) trouble: OnceLock<Box<Trouble>>,
+}
+
+/// Where an endpoint stands in its set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) roster: &'a Roster,
+    pub(crate) name: &'a str,
+    pub(crate) tier: u8,
+    /// The rest that it shares with others.
+    pub(crate) scope: Option<&'a CoolDown>,
+}
+
+/// Whether an endpoint can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Standing {
+    Serves,
+    /// This share of its weight counts.
+    Ramps(f32),
+    /// Not before then, unless there is a panic; then it may have a trial.
+    Ejected(Tick),
+    Down,
+    Cools(Tick),
+    /// It has cooled down, and one call may see whether that was enough.
+    CoolTrial,
+    Never,
+}
+
+impl Health {
+    /// `ramp`: the end of its slow start, and how long that is.
+    pub(crate) fn new(
+        watched: bool,
+        scoped: bool,
+        limited: bool,
+        ramp: Option<(Tick, Duration)>,
+    ) -> Self {
+        let flag = |is: bool, flag: u64| if is { flag } else { 0 };
+        let gate = flag(watched, WATCHED) | flag(scoped, SCOPED) | flag(limited, LIMITED);
+        let ramp = ramp.map_or(0, |(from, length)| ramp_word(from, length));
+        Self {
+            flow: AtomicU64::default(),
+            cost: AtomicU64::default(),
+            latency: AtomicU64::default(),
+            ratio: AtomicU64::default(),
+            gate: AtomicU64::new(gate | ramp),
+            trouble: OnceLock::new(),
+        }
+    }
+
+    /// A call is on its way.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.flow.fetch_add(1, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        (self.flow.load(Relaxed) % SUCCESS) as u32
+    }
+
+    pub(super) fn end(&self) {
+        self.flow.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether nothing is to be asked before it is chosen.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.gate.load(Relaxed) & !WATCHED == 0
+    }
+
+    /// Whether it has a limit of its own.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.gate.load(Relaxed) & LIMITED != 0
+    }
+
+    /// From now on successes matter, whatever was before.
+    pub(crate) fn watch(&self) {
+        self.gate.fetch_or(WATCHED, SeqCst);
+    }
+
+    /// It is no longer in the set: what becomes of its calls matters to nobody.
+    pub(crate) fn leave(&self, place: Place<'_>) {
+        let gate = self.gate.fetch_or(GONE, SeqCst);
+        if gate & EJECTED != 0 {
+            place.roster.returned(place.tier);
+        }
+    }
+
+    /// The part of the cost of a call that does not hang on what is in flight.
+    #[inline]
+    pub(crate) fn cost(&self, roster: &Roster, now: Tick) -> f32 {
+        let (cost, until) = unpack(self.cost.load(Relaxed));
+        if now < until { cost } else { self.publish(roster, now) }
+    }
+
+    #[cold]
+    pub(super) fn publish(&self, roster: &Roster, now: Tick) -> f32 {
+        let usual = roster.typical();
+        let latency = match unpack(self.latency.load(Relaxed)) {
+            (0.0, _) => usual,
+            (nanos, _) if usual == 0.0 => nanos,
+            (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
+        };
+        let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
+        self.cost.store(pack(cost, now.saturating_add(FRESH)), Relaxed);
+        cost
+    }
+
+    /// The share of good answers of late, of what probes found.
+    pub(crate) fn health(&self, now: Tick) -> f32 {
+        let checked = self.trouble.get().map(|trouble| trouble.checked());
+        let found = match checked {
+            Some(Checked::Serves(factor)) => factor,
+            Some(Checked::Down | Checked::Misconfigured) => 0.0,
+            None => 1.0,
+        };
+        self.ratio(now) * found
+    }
+
+    pub(super) fn ratio(&self, now: Tick) -> f32 {
+        match unpack(self.ratio.load(Relaxed)) {
+            (0.0, _) => 1.0,
+            (ratio, at) => toward(ratio, 1.0, left(now.saturating_sub(at), HEALTH_DECAY)),
+        }
+    }
+
+    pub(super) fn set_ratio(&self, ratio: f32, now: Tick) {
+        let word = if ratio >= WHOLE { 0 } else { pack(ratio.max(1e-6), now) };
+        self.ratio.store(word, Relaxed);
+    }
+
+    /// The average time to a good answer.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        let (nanos, _) = unpack(self.latency.load(Relaxed));
+        (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
+    }
+
+    /// The same in nanoseconds, 0 where it is not known.
+    pub(crate) fn nanos(&self) -> f32 {
+        unpack(self.latency.load(Relaxed)).0
+    }
+
+    #[inline]
+    pub(super) fn sample(&self, took: Duration, now: Tick) -> bool {
+        let took = (took.as_nanos() as f32).max(1.0);
+        let (before, at) = unpack(self.latency.load(Relaxed));
+        let passed = now.saturating_sub(at);
+        if took <= before && passed == 0 {
+            return false;
+        }
+        // two samples at once may leave only one: it is an average
+        let after = peak(before, took, left(passed, LATENCY_DECAY));
+        self.latency.store(pack(after, now), Relaxed);
+        self.cost.store(pack(after, now.saturating_add(FRESH)), Relaxed);
+        true
+    }
+
+    pub(crate) fn standing(&self, place: Place<'_>, now: Tick) -> Standing {
+        let gate = self.gate.load(SeqCst);
+        if gate & (GONE | BARRED) != 0 {
+            return Standing::Never;
+        }
+        let rest = self.rest(place).map_or(Rest::Over, |rest| rest.at(now));
+        if let Rest::Until(until) = rest {
+            return Standing::Cools(until);
+        }
+        if gate & EJECTED != 0 {
+            let next = self.trouble.get().map(|trouble| trouble.next_trial.load(SeqCst));
+            return Standing::Ejected(next.unwrap_or(now));
+        }
+        match rest {
+            _ if gate & DOWN != 0 => Standing::Down,
+            Rest::Trial => Standing::CoolTrial,
+            _ if gate & RAMPS != 0 => self.ramp(gate, now),
+            _ => Standing::Serves,
+        }
+    }
+
+    fn ramp(&self, gate: u64, now: Tick) -> Standing {
+        let (until, length) = ramp(gate);
+        if now >= until || length == 0 {
+            let over = |gate: u64| (gate & LAST_TICK == until).then_some(without_ramp(gate));
+            let _ = self.gate.fetch_update(SeqCst, SeqCst, over);
+            return Standing::Serves;
+        }
+        let share = 1.0 - (until - now) as f32 / length as f32;
+        Standing::Ramps(share.clamp(RAMP_FROM, 1.0))
+    }
+
+    /// The rest that it takes itself, or with others; none where it never asked for one.
+    pub(super) fn rest<'a>(&'a self, place: Place<'a>) -> Option<&'a CoolDown> {
+        place.scope.or_else(|| self.trouble.get().map(|trouble| &trouble.cool))
+    }
+
+    /// When a trial may be made with a request that can't be repeated: some pauses after the others.
+    pub(crate) fn last_resort(&self) -> Tick {
+        let Some(trouble) = self.trouble.get() else { return 0 };
+        let wait = trouble.pause.load(SeqCst).saturating_mul(PATIENCE - 1);
+        trouble.next_trial.load(SeqCst).saturating_add(wait)
+    }
+
+    /// The right of a call; none while it is ejected.
+    #[inline]
+    pub(crate) fn admission(&self) -> Option<Admission> {
+        match self.trouble.get() {
+            None => Some(Admission::FIRST),
+            Some(trouble) => trouble.circuit.flowing(),
+        }
+    }
+
+    /// Asks for the one call that may see whether an ejected endpoint is back.
+    #[cold]
+    pub(crate) fn trial(&self, place: Place<'_>, now: Tick) -> Option<Admission> {
+        let trouble = self.trouble.get()?;
+        let at = Duration::from_millis(now);
+        let (asked, change) = trouble.circuit.admit(at);
+        if let Some(change) = change {
+            tell(place, &change);
+        }
+        self.republish(place, trouble, at);
+        asked.ok()
+    }
+
+    /// Asks for the one call that may see whether a rest was long enough.
+    pub(crate) fn cool_trial(&self, place: Place<'_>, now: Tick) -> Option<Admission> {
+        let taken = self.rest(place).is_some_and(|rest| rest.take_trial(now));
+        if taken {
+            place.roster.changed();
+        }
+        self.admission().filter(|_| taken)
+    }
+
+    /// Writes down when the next trial may be.
+    pub(super) fn republish(&self, place: Place<'_>, trouble: &Trouble, now: Duration) {
+        let until = trouble.circuit.refuses_until(now).0;
+        if trouble.circuit.flowing().is_some() {
+            return;
+        }
+        let next = until.unwrap_or(now);
+        // a trial that is early is refused by the circuit
+        let next = tick(next.saturating_add(Duration::from_micros(999)));
+        trouble.next_trial.store(next, SeqCst);
+        trouble.pause.store(next.saturating_sub(tick(now)), SeqCst);
+        place.roster.changed();
+    }
+
+    pub(crate) fn counts_read(&self) -> OutcomeCounts {
+        let successes = self.flow.load(Relaxed) / SUCCESS;
+        match self.trouble.get() {
+            Some(trouble) => trouble.counts.read(successes),
+            None => OutcomeCounts { successes, ..OutcomeCounts::default() },
+        }
+    }
+
+    /// How often it was ejected; trials that failed are not counted.
+    pub(crate) fn ejections(&self) -> u64 {
+        self.trouble.get().map_or(0, |trouble| trouble.circuit.opened())
+    }
+
+    /// Whether a trial is out.
+    pub(crate) fn is_on_trial(&self, now: Tick) -> bool {
+        let state = |trouble: &Box<Trouble>| trouble.circuit.state(Duration::from_millis(now));
+        self.trouble.get().map(state) == Some(CircuitState::HalfOpen)
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("in_flight", &self.in_flight())
+            .field("latency", &self.latency())
+            .finish_non_exhaustive()
+    }
+}

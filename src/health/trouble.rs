@@ -1,0 +1,131 @@
+//! What is kept of an endpoint from its first bad answer on.
+
+use super::cool::CoolDown;
+use super::settings::Settings;
+use crate::circuit::Circuit;
+use crate::outcome::Outcome;
+use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+/// The state of an endpoint that has failed at some time.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) circuit: Circuit,
+    /// When the next trial may be, while it is ejected.
+    pub(super) next_trial: AtomicU64,
+    /// How long it was told to pause before that.
+    pub(super) pause: AtomicU64,
+    pub(super) cool: CoolDown,
+    /// Ejections since it was good for some time.
+    pub(super) in_a_row: AtomicU64,
+    pub(super) returned_at: AtomicU64,
+    pub(super) checked: AtomicU64,
+    pub(super) counts: Counts,
+}
+
+impl Trouble {
+    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
+        let circuit = Circuit::new(settings.rules(), settings.circuit.clone(), seed, false);
+        Self {
+            circuit,
+            next_trial: AtomicU64::default(),
+            pause: AtomicU64::default(),
+            cool: CoolDown::default(),
+            in_a_row: AtomicU64::default(),
+            returned_at: AtomicU64::default(),
+            checked: AtomicU64::new(Checked::HEALTHY.word()),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn checked(&self) -> Checked {
+        Checked::from_word(self.checked.load(SeqCst))
+    }
+}
+
+/// What probes have found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Checked {
+    /// It serves, as well as this: 1 is whole.
+    Serves(f32),
+    Down,
+    /// Calls can't go well until somebody does something: a credential was refused.
+    Misconfigured,
+}
+
+impl Checked {
+    pub(crate) const HEALTHY: Self = Self::Serves(1.0);
+
+    const fn word(self) -> u64 {
+        match self {
+            Self::Serves(factor) => factor.to_bits() as u64,
+            Self::Down => 1 << 32,
+            Self::Misconfigured => 2 << 32,
+        }
+    }
+
+    fn from_word(word: u64) -> Self {
+        match word >> 32 {
+            0 => Self::Serves(f32::from_bits(word as u32)),
+            1 => Self::Down,
+            _ => Self::Misconfigured,
+        }
+    }
+
+    pub(super) fn put(self, into: &AtomicU64) -> bool {
+        into.swap(self.word(), SeqCst) != self.word()
+    }
+}
+
+/// Calls that did not go well.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    failures: AtomicU64,
+    refused: AtomicU64,
+    throttled: AtomicU64,
+    unsuitable: AtomicU64,
+    neutral: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn add(&self, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Success => return,
+            Outcome::Failure => &self.failures,
+            Outcome::Refused => &self.refused,
+            Outcome::Throttled { .. } => &self.throttled,
+            Outcome::Unsuitable => &self.unsuitable,
+            Outcome::Neutral => &self.neutral,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn read(&self, successes: u64) -> OutcomeCounts {
+        let read = |count: &AtomicU64| count.load(Relaxed);
+        OutcomeCounts {
+            successes,
+            failures: read(&self.failures),
+            refused: read(&self.refused),
+            throttled: read(&self.throttled),
+            unsuitable: read(&self.unsuitable),
+            neutral: read(&self.neutral),
+        }
+    }
+}
+
+/// How the calls to an endpoint ended: plain data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutcomeCounts {
+    /// Answered well.
+    pub successes: u64,
+    /// Failed, and may have done the work.
+    pub failures: u64,
+    /// Never taken, by the endpoint or on our own side.
+    pub refused: u64,
+    /// Asked to come later.
+    pub throttled: u64,
+    /// Will never be served by this endpoint.
+    pub unsuitable: u64,
+    /// Said nothing about the endpoint; calls that were given up early are among them.
+    pub neutral: u64,
+}

@@ -1,0 +1,68 @@
+//! One call that is recorded.
+
+use super::state::Through;
+use crate::classify::Classify;
+use crate::error::BoxError;
+use crate::record::{End, Recorder};
+use crate::replay::Carry;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pin_project! {
+    /// The future of a [`Track`](super::Track).
+    pub struct TrackFuture<F, C, P, Req>
+    where
+        P: Carry<Req>,
+    {
+        #[pin]
+        future: F,
+        recorder: Recorder<Through, P::Luggage>,
+        classify: C,
+        kind: PhantomData<fn(Req)>,
+    }
+}
+
+impl<F, C, P, Req> TrackFuture<F, C, P, Req>
+where
+    P: Carry<Req>,
+{
+    pub(super) fn new(future: F, recorder: Recorder<Through, P::Luggage>, classify: C) -> Self {
+        Self { future, recorder, classify, kind: PhantomData }
+    }
+}
+
+impl<F, Res, E, C, P, Req> Future for TrackFuture<F, C, P, Req>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    C: Classify<Res, BoxError>,
+    P: Carry<Req> + End<Res>,
+{
+    type Output = Result<P::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // polled again after its end
+        if this.recorder.enter().is_none() {
+            return Poll::Pending;
+        }
+        let Poll::Ready(result) = this.future.poll(cx) else {
+            this.recorder.wait();
+            return Poll::Pending;
+        };
+        Poll::Ready(this.recorder.conclude::<_, _, _, P>(this.classify, result))
+    }
+}
+
+impl<F, C, P, Req> fmt::Debug for TrackFuture<F, C, P, Req>
+where
+    P: Carry<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackFuture").field("recorder", &self.recorder).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! The service whose calls are recorded.
+
+use super::future::TrackFuture;
+use super::state::{Through, Tracked};
+use crate::classify::{Classify, Evidence, judge};
+use crate::clock;
+use crate::error::BoxError;
+use crate::outcome::Outcome;
+use crate::record::{End, Ending, Ledger, Recorder};
+use crate::replay::Carry;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tower::load::Load;
+use tower_service::Service;
+
+/// Records the calls to its service, and tells their cost; made by [`TrackLayer`](super::TrackLayer).
+///
+/// # Clones
+///
+/// Clones share what is recorded.
+#[derive(Clone)]
+pub struct Track<S, C, P> {
+    inner: S,
+    classify: C,
+    kind: P,
+    tracked: Arc<Tracked>,
+}
+
+impl<S, C, P> Track<S, C, P> {
+    pub(super) fn new(inner: S, classify: C, kind: P) -> Self {
+        Self { inner, classify, kind, tracked: Tracked::new() }
+    }
+}
+
+impl<S, C, P> Load for Track<S, C, P> {
+    /// The latency in nanoseconds times one more than the calls in flight, by the square of the health.
+    type Metric = f64;
+
+    fn load(&self) -> f64 {
+        self.tracked.cost()
+    }
+}
+
+impl<S, C, P, Req> Service<Req> for Track<S, C, P>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response, BoxError> + Clone,
+    P: Carry<Req> + End<S::Response>,
+{
+    type Response = P::Response;
+    type Error = BoxError;
+    type Future = TrackFuture<S::Future, C, P, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let Err(error) = ready!(self.inner.poll_ready(cx)) else { return Poll::Ready(Ok(())) };
+        let error = error.into();
+        let result: Result<&S::Response, _> = Err(&error);
+        let (outcome, evidence) = judge(&self.classify, result, None);
+        self.tracked.health.begin();
+        self.tracked.settle(self.tracked.admission(), &Ending::at_once(outcome, evidence));
+        Poll::Ready(Err(error))
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let luggage = self.kind.peek(&mut request);
+        let (admission, started) = (self.tracked.admission(), clock::now());
+        self.tracked.health.begin();
+        let guard = PanicGuard(&self.tracked);
+        let future = self.inner.call(request);
+        std::mem::forget(guard);
+        let through = Through(self.tracked.clone());
+        let recorder = Recorder::new(through, admission, Some(started), luggage);
+        TrackFuture::new(future, recorder, self.classify.clone())
+    }
+}
+
+/// The service panics while it is called.
+struct PanicGuard<'a>(&'a Tracked);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        let ending = Ending::at_once(Outcome::Failure, Evidence::default());
+        self.0.settle(self.0.admission(), &ending);
+    }
+}
+
+impl<S: fmt::Debug, C, P> fmt::Debug for Track<S, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Track")
+            .field("inner", &self.inner)
+            .field("tracked", &self.tracked)
+            .finish_non_exhaustive()
+    }
+}

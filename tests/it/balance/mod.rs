@@ -1,0 +1,3 @@
+//! Balancing over a set of endpoints.
+
+mod faults;
