@@ -53,7 +53,7 @@ pub(crate) struct Args {
     pub(crate) budget: Ratio,
 
     /// Failures in a row after which an endpoint is ejected, and gets nothing but trials [default:
-    /// what the balancer finds best]
+    /// 3]
     #[arg(long, value_name = "N")]
     pub(crate) eject_after: Option<NonZeroU32>,
 

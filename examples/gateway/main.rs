@@ -20,7 +20,6 @@
 //!
 //! Whatever an endpoint itself answers is passed on, if no other one could do better.
 
-mod balance;
 mod cli;
 mod headers;
 mod proxy;
@@ -74,7 +73,7 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     let requests = Arc::new(AtomicU64::new(0));
     let endpoints = proxy::endpoints(&args)?;
     let watched = endpoints.clone();
-    let (proxy, retries) = proxy::stack(&args, endpoints, own.clone());
+    let (proxy, retries) = proxy::stack(&args, endpoints, own.clone())?;
     let own_pages = status::pages(status::Watch {
         endpoints: Box::new(move || watched.snapshot()),
         retries,

@@ -1,7 +1,6 @@
 //! The stack that requests go through, outermost first: fallback, total timeout, retry, balance, and
 //! for each endpoint its address, the attempt timeout and the client.
 
-use super::balance::{BalanceLayer, Endpoint, Endpoints};
 use super::cli::{Args, EndpointArg};
 use axum::body::Body;
 use axum::http::header::{HOST, RETRY_AFTER};
@@ -20,8 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tower::timeout::error::Elapsed;
 use tower::{Service, ServiceBuilder};
+use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, TripRule};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
+use tower_failover::record::RecordBody;
 use tower_failover::replay::ReplayBody;
 use tower_failover::retry::{RetryHandle, RetryLayer};
 use tower_failover::{BoxError, Budget, InvalidSetting, Outcome, Refusal};
@@ -162,13 +163,13 @@ pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>,
             .map_request(move |request| aim(request, &own, keep_host))
             .timeout(timeout)
             .service(client.clone());
-        Endpoint::new(&arg.name, service).tier(arg.tier).weight(arg.weight)
+        Endpoint::new(arg.name.as_str(), service).tier(arg.tier).weight(arg.weight)
     };
     args.endpoints.iter().map(endpoint).collect()
 }
 
 /// The body of an endpoint's answer, or one that was made here.
-pub(crate) type AnswerBody = FallbackBody<Incoming, Body>;
+pub(crate) type AnswerBody = FallbackBody<RecordBody<Incoming>, Body>;
 
 /// The whole stack.
 pub(crate) trait Proxy:
@@ -196,7 +197,11 @@ pub(crate) fn stack<S: Upstream>(
     args: &Args,
     endpoints: Endpoints<S>,
     own: Arc<OwnAnswers>,
-) -> (impl Proxy + use<S>, RetryHandle) {
+) -> Result<(impl Proxy + use<S>, RetryHandle), InvalidSetting> {
+    let mut balance = BalanceLayer::http().classify(Judge::new());
+    if let Some(failures) = args.eject_after {
+        balance = balance.eject_on(TripRule::consecutive(failures.get()))?;
+    }
     let repeat_all = args.retry_post;
     let retry = RetryLayer::http()
         .classify(Judge::new())
@@ -215,7 +220,7 @@ pub(crate) fn stack<S: Upstream>(
         .layer(fallback)
         .timeout(args.total_timeout)
         .layer(retry)
-        .layer(BalanceLayer)
+        .layer(balance)
         .service(endpoints);
-    (stack, retries)
+    Ok((stack, retries))
 }

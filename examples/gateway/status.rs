@@ -1,6 +1,5 @@
 //! What goes on, as JSON and as a page.
 
-use super::balance::EndpointSnapshot;
 use super::cli::Args;
 use super::proxy::OwnAnswers;
 use axum::Router;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
+use tower_failover::balance::EndpointSnapshot;
 use tower_failover::retry::RetryHandle;
 
 const PAGE: &str = include_str!("page.html");
