@@ -34,9 +34,14 @@ async fn serves() {
     let listener = listen(port).await;
     let port = listener.local_addr().unwrap().port();
     let answer = move |State(mood): State<Arc<Mood>>| async move {
-        mood.requests.fetch_add(1, SeqCst);
-        let failed = mood.fails.load(SeqCst);
-        let status = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+        let number = mood.requests.fetch_add(1, SeqCst);
+        let status = if mood.fails.load(SeqCst) {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            // from 5 to 15 ms: longer than a busy machine makes any server look slow
+            sleep(ms(5 + u64::from(number) * 7 % 11)).await;
+            StatusCode::OK
+        };
         (status, [(SERVED_BY, port.to_string())], "answer")
     };
     let set = |State(mood): State<Arc<Mood>>, Path(fails): Path<bool>| async move {

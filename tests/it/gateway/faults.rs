@@ -50,12 +50,12 @@ impl Ended {
         assert!(failed.is_empty(), "of {} calls: {failed:?}", self.calls.len());
     }
 
-    /// After this moment the first server is used again within 2 s, and then as the others are.
-    fn recovers_from(&self, healed: Instant) {
+    /// After this moment the first server is used again in this time, and in the end as the others are.
+    fn recovers_from(&self, healed: Instant, within: Duration) {
         let bad = &self.backends[0];
         let back = self.calls.iter().filter(|call| call.at > healed && call.served_by(bad));
         let back = back.map(|call| call.at - healed).min().expect("it is used again");
-        assert!(back < secs(2), "used again after {back:?}");
+        assert!(back < within, "used again after {back:?}");
         let last = self.calls.iter().map(|call| call.at).max().unwrap() - ms(1500);
         let late: Vec<_> = self.calls.iter().filter(|call| call.at > last).collect();
         let share =
@@ -82,8 +82,8 @@ async fn nobody_notices_that_a_server_is_killed() {
         let failed: Vec<_> =
             ended.failed().filter(|call| !held(call)).map(|call| call.status).collect();
         assert!(failed.is_empty(), "{failed:?}");
-        assert!(ended.failed().count() <= 1);
-        ended.recovers_from(healed);
+        assert!(ended.failed().count() <= 2);
+        ended.recovers_from(healed, secs(2));
     })
     .await;
 }
@@ -102,7 +102,7 @@ async fn a_server_that_fails_at_once_costs_a_few_posts_and_no_get() {
         ended.no_get_fails();
         let posts: Vec<_> = ended.failed().map(|call| call.at - broken).collect();
         assert!(posts.len() < 10, "{} POSTs failed: {posts:?}", posts.len());
-        ended.recovers_from(healed);
+        ended.recovers_from(healed, secs(2));
     })
     .await;
 }
@@ -111,7 +111,7 @@ async fn a_server_that_fails_at_once_costs_a_few_posts_and_no_get() {
 #[tokio::test]
 async fn a_server_that_accepts_and_never_answers_costs_a_few_calls_their_time() {
     bounded(async {
-        let scene = Scene::new(secs(9)).await;
+        let scene = Scene::new(secs(11)).await;
         scene.backends[0].signal("STOP");
         sleep(secs(3)).await;
         scene.backends[0].signal("CONT");
@@ -122,7 +122,8 @@ async fn a_server_that_accepts_and_never_answers_costs_a_few_calls_their_time() 
         assert!(posts < 10, "{posts} POSTs failed");
         let late = ended.calls.iter().filter(|call| call.took > ATTEMPT).count();
         assert!(late <= 20, "{late} of {} took longer than one attempt may", ended.calls.len());
-        ended.recovers_from(healed);
+        // a trial that was answered late makes it look slow for a while
+        ended.recovers_from(healed, secs(4));
     })
     .await;
 }

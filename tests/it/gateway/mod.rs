@@ -2,6 +2,7 @@
 
 mod args;
 mod backend;
+mod browser;
 mod ends;
 mod faults;
 mod headers;
