@@ -5,10 +5,13 @@ mod endpoints;
 mod error;
 mod follow;
 mod future;
+#[cfg(feature = "http")]
+mod http_check;
 mod late;
 mod layer;
 mod pick;
 mod policy;
+mod probe;
 mod service;
 mod set;
 mod situation;
@@ -16,6 +19,8 @@ mod state;
 mod tiers;
 mod weights;
 
+#[cfg(feature = "http")]
+pub use self::http_check::HttpCheck;
 pub use self::{
     endpoint::{Endpoint, EndpointInfo},
     endpoints::{EndpointSnapshot, EndpointState, Endpoints},
@@ -23,6 +28,7 @@ pub use self::{
     future::BalanceFuture,
     layer::{BalanceLayer, LatencyOf},
     policy::{Allow, Everyone, Only},
+    probe::{Check, Probe, Report},
     service::Balance,
 };
 pub use crate::circuit::TripRule;

@@ -233,27 +233,26 @@ impl Health {
         tell(place, &change);
     }
 
-    /// A probe has found this. Tells whether that is news.
-    pub(crate) fn check(&self, place: Place<'_>, found: Checked, now: Tick) -> bool {
+    /// The probe of this number has found that, or finds nothing any more.
+    pub(crate) fn check(&self, place: Place<'_>, probe: u64, found: Option<Checked>, now: Instant) {
+        let (at, ms) = (place.roster.at(now), place.roster.tick(now));
         let trouble = self.trouble(place);
-        let news = found.put(&trouble.checked);
-        let flag = match found {
+        let flag = match trouble.check(probe, found) {
             Checked::Serves(_) => 0,
             Checked::Down => DOWN,
             Checked::Misconfigured => BARRED,
         };
         let change = |gate: u64| Some(gate & !(DOWN | BARRED) | flag | WATCHED);
         let before = self.gate.fetch_update(SeqCst, SeqCst, change).unwrap_or_default();
-        self.publish(place.roster, now);
+        self.publish(place.roster, ms);
         if before & (DOWN | BARRED) != flag {
-            if flag == 0 {
+            if flag == 0 && before & EJECTED != 0 {
                 // live failures outrank a probe that passes: an ejected endpoint gets a trial, at once
-                trouble.circuit.hasten(Duration::from_millis(now));
-                self.republish(place, trouble, Duration::from_millis(now));
+                trouble.circuit.hasten(at);
+                self.republish(place, trouble, at);
             }
             place.roster.changed();
         }
-        news
     }
 }
 

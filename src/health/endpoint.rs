@@ -111,11 +111,6 @@ impl Health {
         self.gate.load(Relaxed) & !WATCHED == 0
     }
 
-    /// Whether it has a limit of its own.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.gate.load(Relaxed) & LIMITED != 0
-    }
-
     /// From now on successes matter, whatever was before.
     pub(crate) fn watch(&self) {
         self.gate.fetch_or(WATCHED, SeqCst);

@@ -4,7 +4,8 @@ use super::cool::CoolDown;
 use super::settings::Settings;
 use crate::circuit::Circuit;
 use crate::outcome::Outcome;
-use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
+use std::collections::BTreeMap;
 
 /// The state of an endpoint that has failed at some time.
 #[derive(Debug)]
@@ -18,7 +19,10 @@ pub(super) struct Trouble {
     /// Ejections since it was good for some time.
     pub(super) in_a_row: AtomicU64,
     pub(super) returned_at: AtomicU64,
-    pub(super) checked: AtomicU64,
+    /// The worst of what probes found.
+    checked: AtomicU64,
+    /// What each of them found last.
+    findings: Mutex<BTreeMap<u64, Checked>>,
     pub(super) counts: Counts,
 }
 
@@ -33,12 +37,26 @@ impl Trouble {
             in_a_row: AtomicU64::default(),
             returned_at: AtomicU64::default(),
             checked: AtomicU64::new(Checked::HEALTHY.word()),
+            findings: Mutex::default(),
             counts: Counts::default(),
         }
     }
 
+    /// The worst of what probes found.
     pub(super) fn checked(&self) -> Checked {
         Checked::from_word(self.checked.load(SeqCst))
+    }
+
+    /// The probe of this number has found that, or finds nothing any more. Returns the worst of all.
+    pub(super) fn check(&self, probe: u64, found: Option<Checked>) -> Checked {
+        let mut findings = self.findings.lock();
+        match found {
+            Some(found) => findings.insert(probe, found),
+            None => findings.remove(&probe),
+        };
+        let worst = findings.values().copied().fold(Checked::HEALTHY, Checked::worse);
+        self.checked.store(worst.word(), SeqCst);
+        worst
     }
 }
 
@@ -71,8 +89,12 @@ impl Checked {
         }
     }
 
-    pub(super) fn put(self, into: &AtomicU64) -> bool {
-        into.swap(self.word(), SeqCst) != self.word()
+    fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Misconfigured, _) | (_, Self::Misconfigured) => Self::Misconfigured,
+            (Self::Down, _) | (_, Self::Down) => Self::Down,
+            (Self::Serves(one), Self::Serves(other)) => Self::Serves(one.min(other)),
+        }
     }
 }
 

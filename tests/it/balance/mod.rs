@@ -1,3 +1,4 @@
 //! Balancing over a set of endpoints.
 
 mod faults;
+mod probes;
