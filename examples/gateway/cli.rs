@@ -1,7 +1,7 @@
 //! The command line.
 
 use super::units::{duration, percent, size, some_time};
-use axum::http::uri::{Authority, Scheme};
+use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Uri};
 use clap::Parser;
 use std::collections::HashSet;
@@ -57,8 +57,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(crate) eject_after: Option<NonZeroU32>,
 
-    /// Ask this path of each endpoint how it is: PATH[,interval=1s][,timeout=500ms]; anything but a
-    /// 2xx is bad [default: no probes, as real requests tell it]
+    /// Ask this path of each endpoint how it is: PATH[,interval=1s][,timeout=500ms]
+    ///
+    /// After three answers in a row that are no 2xx it gets no requests, until two are; at a 401 or
+    /// 403 it gets none at once [default: no probes, as real requests tell it]
     #[arg(long, value_name = "PROBE", value_parser = ProbeArg::parse)]
     pub(crate) probe: Option<ProbeArg>,
 
@@ -143,7 +145,7 @@ impl EndpointArg {
 /// A check of the endpoints, as it is written on the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ProbeArg {
-    pub(crate) path: String,
+    pub(crate) path: PathAndQuery,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
 }
@@ -152,12 +154,11 @@ impl ProbeArg {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let path = parts.next().unwrap_or_default();
-        if !path.starts_with('/') || path.parse::<Uri>().is_err() {
-            return Err(format!("`{path}` is no path: it starts with a slash"));
-        }
+        let path = path.parse().ok().filter(|_| path.starts_with('/'));
+        let path = path.ok_or("it begins with a path: /healthz")?;
         let interval = Duration::from_secs(1);
         let timeout = Duration::from_millis(500);
-        let mut probe = Self { path: path.into(), interval, timeout };
+        let mut probe = Self { path, interval, timeout };
         for (key, value) in parts.map(setting) {
             match key {
                 "interval" => probe.interval = some_time(value)?,

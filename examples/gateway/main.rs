@@ -72,6 +72,9 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     let own = Arc::new(OwnAnswers::default());
     let requests = Arc::new(AtomicU64::new(0));
     let endpoints = proxy::endpoints(&args)?;
+    if let Some(arg) = &args.probe {
+        tokio::spawn(proxy::probe(&endpoints, arg)?);
+    }
     let watched = endpoints.clone();
     let (proxy, retries) = proxy::stack(&args, endpoints, own.clone())?;
     let own_pages = status::pages(status::Watch {

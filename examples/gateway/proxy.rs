@@ -1,7 +1,7 @@
 //! The stack that requests go through, outermost first: fallback, total timeout, retry, balance, and
 //! for each endpoint its address, the attempt timeout and the client.
 
-use super::cli::{Args, EndpointArg};
+use super::cli::{Args, EndpointArg, ProbeArg};
 use axum::body::Body;
 use axum::http::header::{HOST, RETRY_AFTER};
 use axum::http::uri::{self, PathAndQuery, Scheme};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tower::timeout::error::Elapsed;
 use tower::{Service, ServiceBuilder};
-use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, TripRule};
+use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck, TripRule};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
 use tower_failover::record::RecordBody;
@@ -166,6 +166,15 @@ pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>,
         Endpoint::new(arg.name.as_str(), service).tier(arg.tier).weight(arg.weight)
     };
     args.endpoints.iter().map(endpoint).collect()
+}
+
+/// Asks the endpoints how they are, from time to time and for ever.
+pub(crate) fn probe<S: Upstream>(
+    endpoints: &Endpoints<S>,
+    arg: &ProbeArg,
+) -> Result<impl Future<Output = ()> + Send + use<S>, InvalidSetting> {
+    let check: HttpCheck<ReplayBody<Incoming>> = HttpCheck::get(arg.path.clone());
+    endpoints.probe(check).interval(arg.interval)?.timeout(arg.timeout)
 }
 
 /// The body of an endpoint's answer, or one that was made here.

@@ -7,6 +7,7 @@ mod units;
 
 use super::program;
 use crate::support::{ms, secs};
+use axum::http::uri::PathAndQuery;
 use clap::Parser;
 use cli::{Args, EndpointArg, ProbeArg};
 use std::process::Command;
@@ -101,7 +102,8 @@ fn a_wrong_endpoint_is_told_what_is_wrong() {
 
 #[test]
 fn a_probe_has_a_path_and_its_times() {
-    let probe = |interval, timeout| ProbeArg { path: "/healthz".into(), interval, timeout };
+    let path = PathAndQuery::from_static("/healthz");
+    let probe = |interval, timeout| ProbeArg { path: path.clone(), interval, timeout };
     assert_eq!(ProbeArg::parse("/healthz"), Ok(probe(secs(1), ms(500))));
     let all = "/healthz,interval=2s,timeout=100ms";
     assert_eq!(ProbeArg::parse(all), Ok(probe(secs(2), ms(100))));

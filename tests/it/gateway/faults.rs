@@ -128,6 +128,31 @@ async fn a_server_that_accepts_and_never_answers_costs_a_few_calls_their_time() 
     .await;
 }
 
+/// J15
+#[tokio::test]
+async fn a_probe_finds_what_live_traffic_does_not_tell() {
+    bounded(async {
+        let backends = [Backend::start(), Backend::start()];
+        let addrs = backends.each_ref().map(|backend| backend.addr);
+        let gateway = Gateway::start(&addrs, &["--probe=/_well,interval=50ms,timeout=200ms"]);
+        let state = async || gateway.status().await["endpoints"][0]["state"].clone();
+        backends[0].fails(true).await;
+        while state().await != "down" {
+            sleep(ms(10)).await;
+        }
+        for _ in 0..20 {
+            let served = gateway.get("/work").await;
+            assert_eq!(served.headers()["served-by"], addrs[1].port().to_string());
+        }
+        assert_eq!(gateway.status().await["gateway"]["requests"], 20, "probes are no requests");
+        backends[0].fails(false).await;
+        while state().await == "down" {
+            sleep(ms(10)).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn when_all_fail_they_are_not_sent_much_more_and_all_is_well_soon_after() {
     bounded(async {
