@@ -17,7 +17,7 @@ use tower_failover::Ratio;
 /// more than trials until they are well. What is going on is shown at /_failover/ (a page) and
 /// /_failover/status (JSON) of the same address: keep both from the public if it can reach it.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "gateway", max_term_width = 100)]
+#[command(name = "gateway")]
 pub(crate) struct Args {
     /// Address to listen on; with port 0 the system chooses one, which is printed
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -52,20 +52,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = percent)]
     pub(crate) budget: Ratio,
 
-    /// Failures in a row after which an endpoint is ejected, and gets nothing but trials [default:
-    /// 3]
+    /// Failures in a row after which an endpoint is ejected, and gets nothing but trials
+    ///
+    /// [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) eject_after: Option<NonZeroU32>,
 
     /// Ask this path of each endpoint how it is: PATH[,interval=1s][,timeout=500ms]
     ///
     /// After three answers in a row that are no 2xx it gets no requests, until two are; at a 401 or
-    /// 403 it gets none at once [default: no probes, as real requests tell it]
+    /// 403 it gets none at once
+    ///
+    /// [default: no probes, as real requests tell it]
     #[arg(long, value_name = "PROBE", value_parser = ProbeArg::parse)]
     pub(crate) probe: Option<ProbeArg>,
 
-    /// Take every request for repeatable, POST and PATCH too [default: only idempotent methods, and
-    /// requests with an Idempotency-Key]
+    /// Take every request for repeatable, POST and PATCH too
+    ///
+    /// [default: only idempotent methods, and requests with an Idempotency-Key]
     #[arg(long)]
     pub(crate) retry_post: bool,
 
@@ -73,11 +77,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = size)]
     pub(crate) replay_limit: usize,
 
-    /// Send endpoints the Host that the caller asked for [default: the host and port of the endpoint]
+    /// Send endpoints the Host that the caller asked for
+    ///
+    /// [default: the host and port of the endpoint]
     #[arg(long)]
     pub(crate) keep_host: bool,
 
     /// Believe the X-Forwarded-* headers of callers, and add to them: for use behind another proxy
+    ///
     /// [default: they are replaced by what is seen here]
     #[arg(long)]
     pub(crate) trust_forwarded: bool,
