@@ -10,6 +10,8 @@
 //! answers at once, or (`pending once`) is pending the first time it is polled, as anything that
 //! waits for a socket is.
 
+mod endpoints;
+
 use std::collections::HashMap;
 use std::env;
 use std::fmt;
@@ -47,21 +49,27 @@ impl Case {
     }
 }
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 22] = [
     Case::of("tower retry"),
     Case::of("tower retry, budget"),
     Case::of("tower hedge"),
     Case::of("tower timeout"),
-    Case::at_most("retry", 80.0, 110.0, [0.0, 0.0]),
+    Case::at_most("retry", 50.0, 60.0, [0.0, 0.0]),
     Case::at_most("fallback to a value", 30.0, 45.0, [0.0, 0.0]),
     Case::of("fallback to a service"),
     Case::of("fallback + retry"),
-    Case::at_most("breaker", 185.0, 350.0, [1.0, 2.0]),
+    Case::at_most("breaker", 150.0, 350.0, [1.0, 2.0]),
     Case::of("breaker, after 750 calls"),
     Case::of("breaker, after 6000 calls"),
     Case::of("breaker, slow rule"),
     // a value for fallback, and tower's timeout inside
-    Case::at_most("fallback + retry + breaker + timeout", 620.0, 1_380.0, [3.0, 4.0]),
+    Case::at_most("fallback + retry + breaker + timeout", 450.0, 1_250.0, [3.0, 4.0]),
+    Case::at_most("balance, 2", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::at_most("balance, 3", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::at_most("balance, 10", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::at_most("balance, 1000", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::of("tower p2c, 10"),
+    Case::of("tower p2c, 1000"),
     Case::of("http: retry"),
     // the service says that it reads the record of the attempts, and so one is put into the request
     Case::of("http: retry, reader"),
@@ -324,7 +332,7 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
             let service = builder.layer(RetryLayer::http()).service(service);
             drive(service, calls, http).await;
         }
-        other => panic!("no such case: {other}"),
+        other => endpoints::run::<PENDING>(other, calls).await,
     }
 }
 

@@ -43,16 +43,18 @@ pub(crate) struct Steps {
     step: Duration,
 }
 
-/// The step that a thread was in, of the steps with this id.
+/// The step that a thread was in, of the steps with this id, and its name with this key.
 struct Step {
     of: Cell<u64>,
+    key: Cell<u64>,
     until: Cell<Option<Instant>>,
-    number: Cell<u64>,
+    name: Cell<u64>,
 }
 
 thread_local! {
-    static LAST: Step =
-        const { Step { of: Cell::new(0), until: Cell::new(None), number: Cell::new(0) } };
+    static LAST: Step = const {
+        Step { of: Cell::new(0), key: Cell::new(0), until: Cell::new(None), name: Cell::new(0) }
+    };
 }
 
 impl Steps {
@@ -61,27 +63,33 @@ impl Steps {
         Self { id: IDS.fetch_add(1, Relaxed), began, step: step.max(Duration::from_nanos(1)) }
     }
 
-    /// The number of the step at an instant; the first one is 0. On one thread the instants of a clock
-    /// don't go back.
-    #[inline]
-    pub(crate) fn number(&self, now: Instant) -> u64 {
-        LAST.with(|last| match last.until.get() {
-            Some(until) if last.of.get() == self.id && now < until => last.number.get(),
-            _ => self.find(last, now),
-        })
+    /// The name of the step at an instant, made of its number and a key; the first number is 0. On one
+    /// thread the instants of a clock don't go back.
+    #[inline(always)]
+    pub(crate) fn name(&self, now: Instant, key: u64, make: impl FnOnce(u64) -> u64) -> u64 {
+        let known = LAST.with(|last| match last.until.get() {
+            Some(until) if last.of.get() == self.id && last.key.get() == key && now < until => {
+                Some(last.name.get())
+            }
+            _ => None,
+        });
+        known.unwrap_or_else(|| self.find(now, key, make))
     }
 
     #[cold]
-    fn find(&self, last: &Step, now: Instant) -> u64 {
+    fn find(&self, now: Instant, key: u64, make: impl FnOnce(u64) -> u64) -> u64 {
         let passed = now.saturating_duration_since(self.began).as_nanos();
         let step = self.step.as_nanos();
         let end = u64::try_from(passed - passed % step + step).unwrap_or(u64::MAX);
         let until = Some(after(self.began, Duration::from_nanos(end)));
-        let number = u64::try_from(passed / step).unwrap_or(u64::MAX);
-        last.of.set(self.id);
-        last.until.set(until);
-        last.number.set(number);
-        number
+        let name = make(u64::try_from(passed / step).unwrap_or(u64::MAX));
+        LAST.with(|last| {
+            last.of.set(self.id);
+            last.key.set(key);
+            last.until.set(until);
+            last.name.set(name);
+        });
+        name
     }
 }
 

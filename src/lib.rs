@@ -118,6 +118,7 @@ mod health;
 mod hint;
 mod outcome;
 mod policy;
+mod rare;
 mod ratio;
 mod rng;
 mod stripe;

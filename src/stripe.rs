@@ -33,7 +33,13 @@ impl Striped {
 
 /// A value that calls hold on to, with a count of its holders for each stripe: threads that hold and
 /// release it at every call don't write to the same place.
-pub(crate) struct Spread<T>(Arc<[Held<T>; STRIPES]>);
+pub(crate) struct Spread<T>(Arc<Values<T>>);
+
+struct Values<T> {
+    /// To look at without holding on to it.
+    own: T,
+    held: [Held<T>; STRIPES],
+}
 
 /// A value that is held on to.
 pub(crate) struct Held<T>(Arc<Apart<T>>);
@@ -41,14 +47,15 @@ pub(crate) struct Held<T>(Arc<Apart<T>>);
 impl<T: Clone> Spread<T> {
     /// The value is cloned for each stripe.
     pub(crate) fn new(value: T) -> Self {
-        Self(Arc::new(std::array::from_fn(|_| Held(Arc::new(Apart(value.clone()))))))
+        let held = std::array::from_fn(|_| Held(Arc::new(Apart(value.clone()))));
+        Self(Arc::new(Values { own: value, held }))
     }
 }
 
 impl<T> Spread<T> {
     #[inline]
     pub(crate) fn hold(&self) -> Held<T> {
-        Held(self.0[stripe() % STRIPES].0.clone())
+        Held(self.0.held[stripe() % STRIPES].0.clone())
     }
 }
 
@@ -63,7 +70,7 @@ impl<T> Deref for Spread<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.0[0]
+        &self.0.own
     }
 }
 
@@ -134,10 +141,9 @@ impl<T> Deref for Found<T> {
 /// The stripe of this thread, below [`STRIPES`].
 #[inline]
 pub(crate) fn stripe() -> usize {
-    const NONE: usize = usize::MAX;
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    // without a destructor, so that it is there to the very end of the thread
-    thread_local!(static STRIPE: Cell<usize> = const { Cell::new(NONE) });
+    // none at first; without a destructor, so that it is there to the very end of the thread
+    thread_local!(static STRIPE: Cell<usize> = const { Cell::new(STRIPES) });
     #[cold]
     fn choose() -> usize {
         let stripe = THREADS.fetch_add(1, Relaxed) % STRIPES;
@@ -145,8 +151,8 @@ pub(crate) fn stripe() -> usize {
         stripe
     }
     match STRIPE.with(Cell::get) {
-        NONE => choose(),
-        stripe => stripe,
+        stripe if stripe < STRIPES => stripe,
+        _ => choose() % STRIPES,
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::stripe::{Apart, STRIPES};
 use crate::sync::{AtomicU64, Ordering::SeqCst};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a window holds.
@@ -37,8 +38,8 @@ pub(crate) struct TimeWindow {
     slice: NonZeroU64,
     /// The slices of the window, of those that there are.
     slices: u64,
-    /// The slices of each stripe, whose number is a power of two.
-    calls: Box<[Apart<Calls>]>,
+    /// The slices of each stripe.
+    calls: [Arc<Apart<Calls>>; STRIPES],
     /// Calls that hit are rare, and not spread.
     hits: Box<Ring>,
     /// The number of the last slice with a hit, plus one.
@@ -73,11 +74,12 @@ impl TimeWindow {
     pub(crate) fn new(span: Duration, slices: u16, spread: bool) -> Self {
         let slices = u64::from(slices).clamp(1, SLICES);
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let stripes = if spread { STRIPES } else { 1 };
+        let one = Arc::default();
+        let calls = |_| if spread { Arc::default() } else { Arc::clone(&one) };
         Self {
             slice: NonZeroU64::new(span.div_ceil(slices)).unwrap_or(NonZeroU64::MIN),
             slices,
-            calls: (0..stripes).map(|_| Apart::default()).collect(),
+            calls: std::array::from_fn(calls),
             hits: Box::default(),
             last_hit: AtomicU64::default(),
         }
@@ -100,25 +102,30 @@ impl TimeWindow {
         hit || self.is_near_hit(number)
     }
 
-    /// Counts a call that did not hit, after so many slices, and tells whether there is a hit in the window.
-    /// Such calls are also counted for ever, on the side.
+    /// Counts a call that did not hit in the slice of this [`number`], and tells whether there is a hit in
+    /// the window. Such calls are also counted for ever, on the side.
     #[inline]
-    pub(crate) fn success(&self, elapsed: u64, era: Era, stripe: usize) -> bool {
+    pub(crate) fn success(&self, number: u64, stripe: usize) -> bool {
         let calls = self.of(stripe);
         calls.successes.fetch_add(1, SeqCst);
-        let number = number(elapsed, era);
         add(&calls.ring, number);
         self.is_near_hit(number)
     }
 
     /// All successes that were counted, whenever they were.
     pub(crate) fn successes(&self) -> u64 {
-        self.calls.iter().map(|calls| calls.0.successes.load(SeqCst)).sum()
+        self.all().map(|calls| calls.successes.load(SeqCst)).sum()
     }
 
     #[inline]
     fn of(&self, stripe: usize) -> &Calls {
-        &self.calls[stripe & (self.calls.len() - 1)].0
+        &self.calls[stripe % STRIPES].0
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Calls> {
+        // stripes that are not spread are one and the same
+        let one = Arc::ptr_eq(&self.calls[0], &self.calls[1]);
+        self.calls.iter().take(if one { 1 } else { STRIPES }).map(|calls| &calls.0)
     }
 
     /// Counts a hit without its call, for rules that don't need the calls.
@@ -129,7 +136,7 @@ impl TimeWindow {
     pub(crate) fn totals(&self, now: Duration, era: Era) -> Totals {
         let number = self.newest(now, era);
         let hits = self.sum(&self.hits, number);
-        let calls = self.calls.iter().map(|calls| self.sum(&calls.0.ring, number)).sum();
+        let calls = self.all().map(|calls| self.sum(&calls.ring, number)).sum();
         Totals { calls, hits }
     }
 
@@ -190,9 +197,9 @@ impl TimeWindow {
     }
 }
 
-/// Every era begins a whole window after the one before, or later.
-#[inline]
-fn number(elapsed: u64, era: Era) -> u64 {
+/// The number of a slice, so many slices after the beginning. Every era begins a whole window after the
+/// one before, or later.
+pub(crate) fn number(elapsed: u64, era: Era) -> u64 {
     elapsed.wrapping_add(u64::from(era) * SLICES) % NUMBERS
 }
 

@@ -2,6 +2,7 @@
 
 use super::set::{Band, Member, Snapshot, Tier};
 use super::tiers::Load;
+use super::weights::Weights;
 use crate::circuit::Admission;
 use crate::ewma::{LAST_TICK, Tick};
 use crate::health::{Roster, Standing};
@@ -188,10 +189,17 @@ impl<A> Look<'_, A> {
     {
         // one that is ejected between the look and this is not asked again
         (0..DRAWS).find_map(|_| {
-            let member = match band.only_chunk() {
-                Some(members) if members.len() <= DRAWS => self.whole(band, members, draws)?,
-                _ => self.drawn(band, draws)?,
+            let found = match band.only_chunk() {
+                Some((members, weights)) if weights.are_same() => {
+                    let walk = weights.walk(draws.next(), DRAWS);
+                    self.best(walk.map(|at| &members[at]), draws)
+                }
+                Some((members, weights)) if members.len() <= DRAWS => {
+                    self.whole(members, weights, draws)
+                }
+                _ => self.drawn(band, draws),
             };
+            let member = found.or_else(|| self.scan(band, draws))?;
             let admission = match member.health.admission() {
                 None if self.panics => Some(Admission::UNWATCHED),
                 admission => admission,
@@ -200,73 +208,84 @@ impl<A> Look<'_, A> {
         })
     }
 
-    /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
-    /// probability of its weight by that of the first (as in Metropolis' rule): so those that cost the
-    /// same share by weight, also where a small one has nothing to do while the others have.
-    fn whole<'b, S>(
+    /// The one that costs least, or the first of several that cost the same.
+    #[inline(always)]
+    fn best<'b, S: 'b>(
         &self,
-        band: &'b Band<S>,
-        members: &'b [Arc<Member<S>>],
+        members: impl Iterator<Item = &'b Arc<Member<S>>>,
         draws: &mut Draws,
     ) -> Option<&'b Arc<Member<S>>>
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let drawn = (0..DRAWS).find_map(|_| {
-            let at = band.draw_at(draws.next());
+        let (mut best, mut least) = (None, f32::INFINITY);
+        for member in members {
+            let in_flight = member.health.in_flight();
+            let takes = member.health.is_plain() || self.takes_part(member, draws);
+            if !takes || in_flight >= self.most || !(self.ask.allows)(member) {
+                continue;
+            }
+            let cost = self.cost_with(member, in_flight);
+            if cost < least {
+                (best, least) = (Some(member), cost * SAME);
+            }
+        }
+        best
+    }
+
+    /// Whether one that is not plain serves, and its share is drawn.
+    #[inline(never)]
+    fn takes_part<S>(&self, member: &Member<S>, draws: &mut Draws) -> bool {
+        let share = self.share_with_care(member);
+        share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share)
+    }
+
+    /// Draws some of many by weight; to look at one of them twice changes nothing.
+    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let mut own = Draws::new(draws.next());
+        let drawn = (0..DRAWS).map(|_| {
+            let draw = own.next();
+            band.draw(draw, || own.next())
+        });
+        self.best(drawn, draws)
+    }
+
+    /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
+    /// probability of its weight by that of the first (as in Metropolis' rule): so those that cost the
+    /// same share by weight, also where a small one has nothing to do while the others have.
+    fn whole<'b, S>(
+        &self,
+        members: &'b [Arc<Member<S>>],
+        weights: &Weights,
+        draws: &mut Draws,
+    ) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let first = (0..DRAWS).find_map(|_| {
+            let at = weights.draw(draws.next());
             let share = self.share(&members[at])?;
             (share >= 1.0 || Draws::share(draws.next()) < share).then_some(at)
-        });
-        let Some(first) = drawn else { return self.scan(band, draws) };
+        })?;
         let mut best = Best { member: &members[first], cost: self.cost(&members[first]) };
         let weight = members[first].info.weight_f32();
         let (before, after) = members.split_at(first);
         for member in after[1..].iter().chain(before) {
             let Some(share) = self.share(member) else { continue };
             let chance = share * member.info.weight_f32() / weight;
-            if chance < 1.0 && Draws::share(draws.next()) >= chance {
-                continue;
+            if chance >= 1.0 || Draws::share(draws.next()) < chance {
+                self.compare(&mut best, member);
             }
-            self.compare(&mut best, member);
         }
         Some(best.member)
     }
 
-    /// Draws some of many by weight.
-    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
-    where
-        A: Fn(&Arc<Member<S>>) -> bool,
-    {
-        let mut seen = [std::ptr::null(); DRAWS];
-        let (mut count, mut best) = (0, None);
-        for _ in 0..2 * DRAWS {
-            let draw = draws.next();
-            let member = band.draw(draw, || draws.next());
-            let id = Arc::as_ptr(member);
-            if seen[..count].contains(&id) {
-                continue;
-            }
-            seen[count] = id;
-            count += 1;
-            let share = self.share(member);
-            if share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share) {
-                match &mut best {
-                    None => best = Some(Best { member, cost: self.cost(member) }),
-                    Some(best) => self.compare(best, member),
-                }
-            }
-            if count == DRAWS {
-                break;
-            }
-        }
-        match best {
-            Some(best) => Some(best.member),
-            None => self.scan(band, draws),
-        }
-    }
-
     /// Every draw was out: looks from a random one on, so that bad luck never decides.
     #[cold]
+    #[inline(never)]
     fn scan<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
     where
         A: Fn(&Arc<Member<S>>) -> bool,
@@ -290,9 +309,13 @@ impl<A> Look<'_, A> {
     /// `C = L · (1 + q/w) / h²`.
     #[inline]
     fn cost<S>(&self, member: &Member<S>) -> f32 {
-        let in_flight = member.health.in_flight() as f32;
+        self.cost_with(member, member.health.in_flight())
+    }
+
+    #[inline]
+    fn cost_with<S>(&self, member: &Member<S>, in_flight: u32) -> f32 {
         let slow = member.health.cost(self.ask.roster, self.ask.now);
-        slow * (1.0 + in_flight * self.mean / member.info.weight_f32())
+        slow + slow * in_flight as f32 * self.mean / member.info.weight_f32()
     }
 
     /// The share of its weight with which a member can be chosen; none where it can't.

@@ -56,8 +56,8 @@ impl<S: Send + Sync> Ledger for Member<S> {
     }
 
     #[inline]
-    fn succeeded(&self, admission: Admission, started: Option<Instant>) {
-        self.health.succeeded(self.place(), admission, started, clock::now());
+    fn succeeded(&self, admission: &Admission, started: &Option<Instant>) {
+        self.health.succeeded(self.place(), *admission, *started, clock::now());
     }
 
     #[cold]
@@ -173,17 +173,11 @@ impl<S> Band<S> {
         }
     }
 
-    /// As [`draw`](Self::draw), in a band of one chunk: its index.
+    /// The members of a band of one chunk, and their weights.
     #[inline]
-    pub(super) fn draw_at(&self, draw: u64) -> usize {
-        self.chunks[0].weights.draw(draw)
-    }
-
-    /// The members of a band of one chunk.
-    #[inline]
-    pub(super) fn only_chunk(&self) -> Option<&[Arc<Member<S>>]> {
+    pub(super) fn only_chunk(&self) -> Option<(&[Arc<Member<S>>], &Weights)> {
         match &*self.chunks {
-            [only] => Some(&only.members),
+            [only] => Some((&only.members, &only.weights)),
             _ => None,
         }
     }

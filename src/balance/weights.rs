@@ -9,7 +9,11 @@ pub(super) struct Weights {
     count: usize,
     sum: f64,
     aliases: Option<Box<[(f32, u32)]>>,
+    /// Steps from one index to another that come by all of them.
+    steps: [u32; STEPS],
 }
+
+const STEPS: usize = 8;
 
 impl Weights {
     pub(super) fn new(weights: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
@@ -18,11 +22,30 @@ impl Weights {
         let first = weights.clone().next();
         let same = weights.clone().all(|weight| Some(weight) == first);
         let aliases = (!same).then(|| aliases(weights, sum));
-        Self { count, sum, aliases }
+        Self { count, sum, aliases, steps: steps(count) }
     }
 
     pub(super) fn sum(&self) -> f64 {
         self.sum
+    }
+
+    /// Whether all weights are the same.
+    #[inline]
+    pub(super) fn are_same(&self) -> bool {
+        self.aliases.is_none()
+    }
+
+    /// Draws different indices, where all weights are the same: from a random one on, in random steps.
+    #[inline]
+    pub(super) fn walk(&self, draw: u64, most: usize) -> impl Iterator<Item = usize> + use<> {
+        let (count, mut at) = (self.count, Draws::below(draw, self.count));
+        let step = self.steps[draw as usize % STEPS] as usize;
+        (0..count.min(most)).map(move |_| {
+            let found = at;
+            let next = at + step;
+            at = if next < count { next } else { next - count };
+            found
+        })
     }
 
     #[inline]
@@ -36,6 +59,24 @@ impl Weights {
             }
         }
     }
+}
+
+/// Steps that have no factor in common with the count, each with the one that goes the other way round:
+/// from any index the next one is in the same share of cases the one before as the one after.
+fn steps(count: usize) -> [u32; STEPS] {
+    let fits = |step: &usize| common_factor(*step, count) == 1;
+    let found: Vec<usize> = (1..count.div_ceil(2)).filter(fits).take(64 * STEPS).collect();
+    // far from each other
+    let pair =
+        |at: usize| found.get(at * found.len() / (STEPS / 2)).copied().unwrap_or(1 % count.max(1));
+    std::array::from_fn(|at| {
+        let step = pair(at / 2);
+        (if at % 2 == 0 { step } else { (count - step) % count.max(1) }) as u32
+    })
+}
+
+fn common_factor(one: usize, other: usize) -> usize {
+    if other == 0 { one } else { common_factor(other, one % other) }
 }
 
 fn aliases(weights: impl ExactSizeIterator<Item = f64>, sum: f64) -> Box<[(f32, u32)]> {
@@ -75,6 +116,29 @@ mod tests {
                 assert!((share - weight / sum).abs() < 0.005, "{share} for {weight} of {sum}");
             }
         }
+    }
+
+    #[test]
+    fn a_walk_comes_by_every_index_once_and_begins_and_goes_on_anywhere() {
+        let mut draws = Draws::new(3);
+        for count in 1..100 {
+            let weights = Weights::new(vec![1.0; count].into_iter());
+            for _ in 0..20 {
+                let mut found: Vec<_> = weights.walk(draws.next(), count).collect();
+                found.sort_unstable();
+                assert!(found.into_iter().eq(0..count), "{count}");
+            }
+        }
+        let weights = Weights::new([1.0; 3].into_iter());
+        let mut pairs = [[0_u32; 3]; 3];
+        for _ in 0..6_000 {
+            let walk: Vec<_> = weights.walk(draws.next(), 3).collect();
+            pairs[walk[0]][walk[1]] += 1;
+        }
+        assert!(
+            pairs.iter().flatten().filter(|count| (900..1_100).contains(*count)).count() == 6,
+            "{pairs:?}"
+        );
     }
 
     proptest! {

@@ -221,20 +221,21 @@ impl Circuit {
         self.change(now, |machine, settings| machine.answered(settings, admission, now)).1
     }
 
-    /// Counts a success in the window that is all that [`window`](Self::window) told. Tells whether more
-    /// is to be done: to [look](Self::look), or to tell that a probe has ended.
+    /// Counts a success in the window that is all that [`window`](Self::window) told, in the
+    /// admission's slice. Tells whether more is to be done: to [look](Self::look), or to tell that a probe
+    /// has ended.
     #[inline]
     pub(crate) fn succeeded_in(
         &self,
         window: &TimeWindow,
-        admission: Admission,
-        elapsed: u64,
+        admission: &Admission,
+        slice: u64,
     ) -> bool {
         let current = When(self.words.0.flows.load(SeqCst));
         if !admission.when.is_in_period_of(current) {
-            return self.succeeded_elsewhen(admission);
+            return self.succeeded_elsewhen(*admission);
         }
-        window.success(elapsed, admission.when.period(), stripe())
+        window.success(slice, stripe())
     }
 
     /// A success of a probe, or of a call that was admitted in an earlier period.

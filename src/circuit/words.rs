@@ -2,7 +2,7 @@
 
 use crate::backoff::{Backoff, Jitter};
 use crate::ratio::Ratio;
-use crate::window::Era;
+use crate::window::{self, Era};
 use std::time::Duration;
 
 /// What a circuit was told about its states.
@@ -107,6 +107,17 @@ impl Admission {
     #[inline]
     pub(crate) fn is_probe(self) -> bool {
         self.probe != 0
+    }
+
+    /// What tells it from others with another [`slice`](Self::slice).
+    #[inline]
+    pub(crate) fn key(self) -> u64 {
+        self.when.0
+    }
+
+    /// The slice in which it counts after so many slices.
+    pub(crate) fn slice(self, elapsed: u64) -> u64 {
+        window::number(elapsed, self.when.period())
     }
 }
 

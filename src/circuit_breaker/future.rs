@@ -68,9 +68,9 @@ where
 {
     type Output = Result<P::Response, BoxError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // the whole way of a good call: short, so that it can be compiled into its caller
+        // the whole way of a good call: short, and compiled into its caller
         match self.project().state.project() {
             StateProjected::Called { future, recorder } => {
                 // polled again after its end

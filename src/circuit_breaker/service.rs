@@ -10,6 +10,7 @@ use crate::classify::{Classify, Evidence, judge};
 use crate::clock::Instant;
 use crate::error::BoxError;
 use crate::outcome::Outcome;
+use crate::rare::Rare;
 use crate::record::{End, Ending, Ledger, Recorder};
 use crate::replay::Carry;
 use crate::stripe::Spread;
@@ -28,25 +29,23 @@ use tower_service::Service;
 pub struct CircuitBreaker<S, C, P, K = One> {
     inner: S,
     core: Spread<Core<C, P, K>>,
-    readiness: Readiness,
+    hindrance: Rare<Hindrance>,
 }
 
-/// What happened when the service was polled ready.
+/// What keeps a service from being called as usual; it is found when that is polled ready.
 #[derive(Debug)]
-enum Readiness {
-    /// It is ready, or was not polled yet.
-    Plain,
-    /// It was not asked, since the circuit refused.
+enum Hindrance {
+    /// The service was not asked, since the circuit refused.
     Unasked,
     /// The circuit refuses, and is waited for.
     Gated(Gate),
-    /// Its error is to be judged by the next call.
+    /// The service's error is to be judged by the next call.
     Failed(Arc<BoxError>),
 }
 
 impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
     pub(super) fn new(inner: S, core: Spread<Core<C, P, K>>) -> Self {
-        Self { inner, core, readiness: Readiness::Plain }
+        Self { inner, core, hindrance: Rare::NONE }
     }
 }
 
@@ -72,25 +71,25 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let as_usual = match self.readiness {
-            Readiness::Plain => self.core.scope.only().is_none_or(|circuit| circuit.is_free()),
-            _ => false,
-        };
+        let as_usual = self.hindrance.is_none()
+            && self.core.scope.only().is_none_or(|circuit| circuit.is_free());
         if !as_usual && !ready!(self.poll_circuit(cx)) {
             return Poll::Ready(Ok(()));
         }
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-            self.readiness = Readiness::Failed(Arc::new(error.into()));
+            self.hindrance = Rare::new(Hindrance::Failed(Arc::new(error.into())));
         }
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    // otherwise a stack of layers moves its future more often
+    #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let own = self.core.scope.own(&request);
-        let quick = match self.readiness {
-            Readiness::Plain => own.find(&self.core.scope).circuit.quick(),
-            _ => None,
+        let quick = if self.hindrance.is_none() {
+            own.find(&self.core.scope).circuit.quick()
+        } else {
+            None
         };
         let (admission, started) = match quick {
             Some(admission) => (admission, None),
@@ -99,8 +98,8 @@ where
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
         };
-        let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
         let luggage = self.core.policy.kind.peek(&mut request);
+        let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
         let future = self.inner.call(request);
         mem::forget(guard);
         let through = Through::new(self.core.hold(), own);
@@ -115,24 +114,23 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
     where
         K: Scope<Req>,
     {
-        if let Readiness::Failed(_) = self.readiness {
-            return Poll::Ready(false);
+        let Some(circuit) = self.core.scope.only() else {
+            return Poll::Ready(self.hindrance.is_none());
+        };
+        if self.core.policy.gated && self.hindrance.is_none() {
+            self.hindrance = Rare::new(Hindrance::Gated(Gate::new(circuit)));
         }
-        let Some(circuit) = self.core.scope.only() else { return Poll::Ready(true) };
-        if self.core.policy.gated {
-            let mut gate = match mem::replace(&mut self.readiness, Readiness::Plain) {
-                Readiness::Gated(gate) => gate,
-                _ => Gate::new(circuit),
-            };
-            if gate.poll(cx).is_pending() {
-                self.readiness = Readiness::Gated(gate);
-                return Poll::Pending;
-            }
-            return Poll::Ready(true);
+        let passes = match self.hindrance.get_mut() {
+            None | Some(Hindrance::Unasked) => !circuit.refuses(),
+            Some(Hindrance::Gated(gate)) => ready!(gate.poll(cx).map(|()| true)),
+            Some(Hindrance::Failed(_)) => false,
+        };
+        if passes {
+            self.hindrance = Rare::NONE;
+        } else if self.hindrance.is_none() {
+            self.hindrance = Rare::new(Hindrance::Unasked);
         }
-        let refuses = circuit.refuses();
-        self.readiness = if refuses { Readiness::Unasked } else { Readiness::Plain };
-        Poll::Ready(!refuses)
+        Poll::Ready(passes)
     }
 
     /// Asks the circuit for a call, or tells the error with which it ends.
@@ -144,14 +142,15 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
         K: Scope<Req>,
     {
         let circuit = own.find(&self.core.scope);
-        match mem::replace(&mut self.readiness, Readiness::Plain) {
-            Readiness::Plain | Readiness::Gated(_) => Ok((circuit.admit()?, circuit.start())),
-            Readiness::Unasked => {
-                // it stays so until it is polled again
-                self.readiness = Readiness::Unasked;
-                Err(circuit.refusal())
+        if let Some(Hindrance::Unasked) = self.hindrance.get() {
+            // it stays so until it is polled again
+            return Err(circuit.refusal());
+        }
+        match self.hindrance.take() {
+            None | Some(Hindrance::Unasked | Hindrance::Gated(_)) => {
+                Ok((circuit.admit()?, circuit.start()))
             }
-            Readiness::Failed(error) => {
+            Some(Hindrance::Failed(error)) => {
                 let admission = circuit.admit()?;
                 let guard = PanicGuard { circuit, admission };
                 let (outcome, evidence) = judge(&self.core.policy.classify, Err(&*error), None);
@@ -170,11 +169,17 @@ struct PanicGuard<'a> {
 }
 
 impl Drop for PanicGuard<'_> {
-    #[cold]
+    // so that the guard stands in registers
+    #[inline(always)]
     fn drop(&mut self) {
-        let ending = Ending::at_once(Outcome::Failure, Evidence::default());
-        self.circuit.settle(self.admission, &ending);
+        panicked(self.circuit, self.admission);
     }
+}
+
+#[cold]
+fn panicked(circuit: &Watched, admission: Admission) {
+    let ending = Ending::at_once(Outcome::Failure, Evidence::default());
+    circuit.settle(admission, &ending);
 }
 
 impl<S: Clone, C, P, K> Clone for CircuitBreaker<S, C, P, K> {
@@ -188,7 +193,7 @@ impl<S: fmt::Debug, C, P, K: fmt::Debug> fmt::Debug for CircuitBreaker<S, C, P, 
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)
             .field("scope", &self.core.scope)
-            .field("readiness", &self.readiness)
+            .field("hindrance", &self.hindrance)
             .finish_non_exhaustive()
     }
 }

@@ -162,13 +162,19 @@ impl Watched {
     }
 
     #[inline(never)]
-    fn sample(&self, started: Instant, now: Instant) {
-        self.circuit.sample(now.saturating_duration_since(started));
+    fn sample(&self, started: &Instant, now: Instant) {
+        self.circuit.sample(now.saturating_duration_since(*started));
+    }
+
+    #[cold]
+    fn go_on_well(&self, admission: &Admission, now: Instant) {
+        self.go_on(*admission, Verdict::Good, None, None, now);
     }
 
     /// A call has ended well that more is asked of than when.
     #[inline(never)]
-    fn succeeded_slowly(&self, admission: Admission, started: Option<Instant>, now: Instant) {
+    fn succeeded_slowly(&self, admission: &Admission, started: &Option<Instant>, now: Instant) {
+        let admission = *admission;
         let took = started.map(|started| now.saturating_duration_since(started));
         let took = took.map(|took| (took, took));
         if self.circuit.succeeded(admission, took, self.at(now)) | admission.is_probe() {
@@ -224,7 +230,7 @@ impl Ledger for Watched {
     }
 
     #[inline(always)]
-    fn succeeded(&self, admission: Admission, started: Option<Instant>) {
+    fn succeeded(&self, admission: &Admission, started: &Option<Instant>) {
         let now = clock::now();
         let Some((window, slices)) = &self.successes else {
             return self.succeeded_slowly(admission, started, now);
@@ -232,8 +238,9 @@ impl Ledger for Watched {
         if let Some(started) = started {
             self.sample(started, now);
         }
-        if self.circuit.succeeded_in(window, admission, slices.number(now)) {
-            self.go_on(admission, Verdict::Good, None, None, now);
+        let slice = slices.name(now, admission.key(), |elapsed| admission.slice(elapsed));
+        if self.circuit.succeeded_in(window, admission, slice) {
+            self.go_on_well(admission, now);
         }
     }
 

@@ -29,11 +29,9 @@ pin_project! {
     pub(super) enum First<F, Kept> {
         // on its way
         Called { #[pin] future: F, kept: Kept },
-        // it was not ready, with this error; taken when it is told. It stands in an `Arc` of its own
+        // it was not ready, with this error, or has gone. The error stands in an `Arc` of its own
         // since little code is needed to drop one, and every call has to
-        Unready { error: Option<Arc<BoxError>>, kept: Kept },
-        // told
-        Done,
+        Uncalled { unready: Option<(Arc<BoxError>, Kept)> },
     }
 }
 
@@ -78,9 +76,9 @@ where
 {
     type Output = Result<P::Response, A::Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // the whole way of a good call: short, so that it can be compiled into its caller
+        // the whole way of a good call: short, and compiled into its caller
         let mut this = self.project();
         let policy = &**this.policy;
         let result = match this.first.as_mut().project() {
@@ -92,19 +90,21 @@ where
                 }
                 result => result.map_err(Into::into),
             },
-            FirstProjected::Unready { error, .. } => match error.take().and_then(Arc::into_inner) {
-                Some(error) => Err(error),
+            FirstProjected::Uncalled { unready } => match unready.take() {
+                Some((error, kept)) => {
+                    let Some(error) = Arc::into_inner(error) else { return Poll::Pending };
+                    return Poll::Ready(policy.replace(&*this.luggage, kept, Err(error), false));
+                }
                 None => return Poll::Pending,
             },
-            FirstProjected::Done => return Poll::Pending,
         };
         // the call goes before the fallback begins
-        let (kept, called) = match this.first.project_replace(First::Done) {
-            FirstReplaced::Called { kept, .. } => (kept, true),
-            FirstReplaced::Unready { kept, .. } => (kept, false),
-            FirstReplaced::Done => return Poll::Pending,
-        };
-        Poll::Ready(policy.replace(&*this.luggage, kept, result, called))
+        match this.first.project_replace(First::Uncalled { unready: None }) {
+            FirstReplaced::Called { kept, .. } => {
+                Poll::Ready(policy.replace(&*this.luggage, kept, result, true))
+            }
+            FirstReplaced::Uncalled { .. } => Poll::Pending,
+        }
     }
 }
 
@@ -216,7 +216,7 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // the whole way of a good call: short, so that it can be compiled into its caller
+        // the whole way of a good call: short, and compiled into its caller
         let this = self.as_mut().project();
         let StateProjected::First { first } = this.state.project() else {
             return self.back_up(cx);
@@ -237,13 +237,13 @@ where
                     return Poll::Pending;
                 }
             },
-            FirstProjected::Unready { error, kept } => {
-                match (error.take().and_then(Arc::into_inner), kept.take()) {
-                    (Some(error), Some(unsent)) => (Err(error), Some(*unsent)),
-                    _ => return Poll::Pending,
-                }
-            }
-            FirstProjected::Done => return Poll::Pending,
+            FirstProjected::Uncalled { unready } => match unready.take() {
+                Some((error, unsent)) => match Arc::into_inner(error) {
+                    Some(error) => (Err(error), unsent.map(|unsent| *unsent)),
+                    None => return Poll::Pending,
+                },
+                None => return Poll::Pending,
+            },
         };
         self.after_failure(cx, result, unsent)
     }

@@ -86,8 +86,8 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         S: Service<R>,
         P: Carry<R>,
     {
-        if self.unready.is_some() {
-            return First::Unready { error: self.unready.take(), kept: keep(Some(request)) };
+        if let Some(error) = self.unready.take() {
+            return First::Uncalled { unready: Some((error, keep(Some(request)))) };
         }
         if let Some(attempts) = attempts.filter(|_| self.reader_inside) {
             self.policy.kind.put(&mut request, attempts.clone());

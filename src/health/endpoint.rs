@@ -10,6 +10,7 @@ use super::trouble::{Checked, OutcomeCounts, Trouble};
 use crate::circuit::{Admission, CircuitState};
 use crate::ewma::{LAST_TICK, Tick, left, pack, peak, tick, toward, unpack};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use crate::window::nanos;
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -180,7 +181,7 @@ impl Health {
 
     #[inline]
     pub(super) fn sample(&self, took: Duration, now: Tick) -> bool {
-        let took = (took.as_nanos() as f32).max(1.0);
+        let took = (nanos(took) as f32).max(1.0);
         let (before, at) = unpack(self.latency.load(Relaxed));
         let passed = now.saturating_sub(at);
         if took <= before && passed == 0 {

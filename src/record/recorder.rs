@@ -4,6 +4,7 @@ use crate::attempts::Luggage;
 use crate::circuit::Admission;
 use crate::classify::{AtEnd, Evidence};
 use crate::clock::{self, Instant};
+use crate::deadline::TimeLimit;
 use crate::outcome::Outcome;
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub(crate) trait Ledger: Send + Sync {
     fn answered(&self, admission: Admission, started: Option<Instant>, head: Instant);
 
     /// An attempt has ended well with its result; `started` is when it began, if that was noted.
-    fn succeeded(&self, admission: Admission, started: Option<Instant>);
+    fn succeeded(&self, admission: &Admission, started: &Option<Instant>);
 
     /// An attempt has ended otherwise, or later than its head. One of both is told once for each.
     fn settle(&self, admission: Admission, ending: &Ending);
@@ -124,20 +125,16 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     #[inline(always)]
     pub(crate) fn succeed(&mut self) {
         if let Some(target) = self.target.take() {
-            target.ledger().succeeded(self.admission, self.started);
+            target.ledger().succeeded(&self.admission, &self.started);
         }
     }
 
     /// The attempt has ended with a result that was judged like this.
     #[cold]
     pub(crate) fn settle(&mut self, outcome: Outcome, evidence: Evidence) {
-        self.end(outcome, evidence, false);
-    }
-
-    fn end(&mut self, outcome: Outcome, evidence: Evidence, dropped: bool) {
         if let Some(target) = self.target.take() {
             let started = self.started;
-            let ending = Ending { outcome, evidence, dropped, started, head: None };
+            let ending = Ending { outcome, evidence, dropped: false, started, head: None };
             target.ledger().settle(self.admission, &ending);
         }
     }
@@ -162,31 +159,44 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
 
     /// Its caller leaves, or the service has panicked.
     #[cold]
-    fn abandon(&mut self) {
+    #[inline(never)]
+    fn abandon(
+        target: T,
+        admission: Admission,
+        started: Option<Instant>,
+        limit: TimeLimit,
+        place: Place,
+    ) {
         let hangs = || {
-            let (target, started) = (self.target.as_ref()?, self.started?);
+            let started = started?;
             let after = target.ledger().hang_after()?;
             let now = clock::now();
-            let deadline = self.luggage.time().of_arrival(|| started);
+            let deadline = limit.of_arrival(|| started);
             let late = deadline.is_some_and(|deadline| deadline.remaining_at(now) < EARLY);
             let age = now.saturating_duration_since(started);
             (late || age.saturating_add(EARLY) > after).then_some(())
         };
-        let failed = match self.place {
+        let failed = match place {
             Place::Inside => true,
             Place::Unpolled => false,
             Place::Waits => hangs().is_some(),
         };
         let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
-        self.end(outcome, Evidence::default(), true);
+        let evidence = Evidence::default();
+        let ending = Ending { outcome, evidence, dropped: true, started, head: None };
+        target.ledger().settle(admission, &ending);
     }
 }
 
 impl<T: Target, L: Luggage> Drop for Recorder<T, L> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
+        // looked at first, so that a good call writes nothing; and by value, so that nothing is left to drop
         if self.target.is_some() {
-            self.abandon();
+            if let Some(target) = self.target.take() {
+                let limit = self.luggage.time();
+                Self::abandon(target, self.admission, self.started, limit, self.place);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::attempts::{Attempts, Luggage};
 use crate::classify::Classify;
 use crate::clock;
 use crate::outcome::Outcome;
+use crate::rare::Rare;
 use crate::replay::{Carry, Replay};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -50,7 +51,7 @@ struct Rest<S, C, P, Copies, Request, L> {
     policy: Arc<RetryPolicy<C, P>>,
     copies: Option<Copies>,
     course: Course<L>,
-    again: Option<Pin<Box<Again<Request>>>>,
+    again: Rare<Again<Request>>,
 }
 
 impl<S, F, C, P, Req> RetryFuture<S, F, C, P, Req>
@@ -66,7 +67,7 @@ where
         luggage: <P as Carry<Req>>::Luggage,
     ) -> Self {
         let course = Course::new(luggage);
-        let rest = Rest { inner, policy, copies: Some(copies), course, again: None };
+        let rest = Rest { inner, policy, copies: Some(copies), course, again: Rare::NONE };
         Self { state: State::Attempt { future: first }, rest }
     }
 }
@@ -79,9 +80,9 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // the whole way of a good call: short, so that it can be compiled into its caller
+        // the whole way of a good call: short, and compiled into its caller
         let this = self.as_mut().project();
         let StateProjected::Attempt { future } = this.state.project() else {
             return self.go_on(cx, None);
@@ -175,8 +176,8 @@ where
         let now = clock::now();
         let course = &mut self.course;
         course.arrive(policy, || now);
-        let again = self.again.get_or_insert_with(|| Box::pin(Again::new(policy)));
-        let plan = again.as_mut().project().plan;
+        let again = self.again.get_or_insert_with(|| Again::new(policy));
+        let plan = again.project().plan;
         let known = course.luggage.note_failure(outcome, &evidence);
         let asked = match &mut self.copies {
             None => Err(GaveUp::OutOfRetries),
@@ -220,9 +221,9 @@ where
     }
 
     fn wait(&mut self, delay: Duration) {
-        if let Some(again) = self.again.as_mut().filter(|_| !delay.is_zero()) {
+        if let Some(again) = self.again.as_pin_mut().filter(|_| !delay.is_zero()) {
             let until = clock::after(clock::now(), delay);
-            again.as_mut().project().sleep.set(Some(clock::sleep_until(until)));
+            again.project().sleep.set(Some(clock::sleep_until(until)));
         }
     }
 
@@ -232,8 +233,8 @@ where
         P: Replay<Req, Copies = Copies, Request = Request>,
     {
         // polled again after a panic
-        let Some(again) = &mut self.again else { return Poll::Pending };
-        let mut again = again.as_mut().project();
+        let Some(again) = self.again.as_pin_mut() else { return Poll::Pending };
+        let mut again = again.project();
         if let Some(sleep) = again.sleep.as_mut().as_pin_mut() {
             ready!(sleep.poll(cx));
             again.sleep.set(None);

@@ -52,7 +52,8 @@ where
         polled
     }
 
-    #[inline]
+    // otherwise a stack of layers moves its future more often
+    #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.policy;
         let kind = &policy.kind;
@@ -78,10 +79,12 @@ where
             let may_follow = left && policy.may_follow::<Req>(&copies);
             kind.put(&mut first, attempts.clone().until(deadline).followed(may_follow));
         }
+        // before the call, since nothing then stands between its future and the place of that
+        let policy = policy.clone();
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);
         let future = inner.call(first);
-        RetryFuture::new(inner, future, policy.clone(), copies, luggage)
+        RetryFuture::new(inner, future, policy, copies, luggage)
     }
 }
 

@@ -42,8 +42,8 @@ impl Ledger for Tracked {
         self.health.answered(self.place(), admission, started, head);
     }
 
-    fn succeeded(&self, admission: Admission, started: Option<Instant>) {
-        self.health.succeeded(self.place(), admission, started, clock::now());
+    fn succeeded(&self, admission: &Admission, started: &Option<Instant>) {
+        self.health.succeeded(self.place(), *admission, *started, clock::now());
     }
 
     fn settle(&self, admission: Admission, ending: &Ending) {

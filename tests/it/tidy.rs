@@ -7,7 +7,7 @@ use std::path::Path;
 /// The modules by rank. Imports point down; within a rank they form no circle; middlewares, which
 /// are the last rank, never import each other.
 const RANKS: [&[&str]; 4] = [
-    &["clock", "error", "outcome", "ratio", "rng", "stripe", "sync", "waiting"],
+    &["clock", "error", "outcome", "rare", "ratio", "rng", "stripe", "sync", "waiting"],
     &["backoff", "budget", "circuit", "deadline", "ewma", "hint", "window"],
     &["attempts", "classify", "health", "policy", "record", "replay"],
     &["balance", "circuit_breaker", "fallback", "retry", "track"],

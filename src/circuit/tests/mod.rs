@@ -64,7 +64,7 @@ fn end(circuit: &Circuit, admission: Admission, end: End, now: Duration) -> Opti
             // the way of most circuits
             Some(window) => {
                 let slices = now.as_nanos() / window.slice().as_nanos();
-                circuit.succeeded_in(&window, admission, slices as u64)
+                circuit.succeeded_in(&window, &admission, admission.slice(slices as u64))
             }
             None => circuit.succeeded(admission, end.took, now),
         },
