@@ -54,7 +54,8 @@ impl Health {
         head: Instant,
     ) {
         if let Some(started) = started.filter(|_| !place.roster.whole_latency()) {
-            if self.counts(admission) {
+            // a trial shows that it is back; how late that was is not how fast it is
+            if self.counts(admission) && !admission.is_probe() {
                 self.sample(head.saturating_duration_since(started), place.roster.tick(head));
                 self.publish(place.roster, place.roster.tick(head));
             }
@@ -97,7 +98,7 @@ impl Health {
         if self.counts(admission) {
             let missing = 1.0 - self.ratio(ms);
             self.set_ratio(1.0 - missing * AFTER_SUCCESS, ms);
-            if let Some((to_head, in_all)) = took {
+            if let Some((to_head, in_all)) = took.filter(|_| !admission.is_probe()) {
                 let took = if place.roster.whole_latency() { in_all } else { to_head };
                 self.sample(took, ms);
             }
