@@ -93,6 +93,57 @@ impl Steps {
     }
 }
 
+/// Counts the milliseconds since a beginning, as [`Steps`] does its steps.
+#[derive(Debug)]
+pub(crate) struct Ticks {
+    id: u64,
+    began: Instant,
+}
+
+/// The millisecond that a thread was in.
+struct Tick {
+    of: Cell<u64>,
+    until: Cell<Option<Instant>>,
+    number: Cell<u64>,
+}
+
+thread_local! {
+    static NOW: Tick =
+        const { Tick { of: Cell::new(0), until: Cell::new(None), number: Cell::new(0) } };
+}
+
+impl Ticks {
+    pub(crate) fn new(began: Instant) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        Self { id: IDS.fetch_add(1, Relaxed), began }
+    }
+
+    /// The time since the beginning.
+    pub(crate) fn passed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// The millisecond of an instant.
+    #[inline(always)]
+    pub(crate) fn number(&self, now: Instant) -> u64 {
+        NOW.with(|tick| match tick.until.get() {
+            Some(until) if tick.of.get() == self.id && now < until => tick.number.get(),
+            _ => self.find(tick, now),
+        })
+    }
+
+    #[cold]
+    fn find(&self, tick: &Tick, now: Instant) -> u64 {
+        let passed = self.passed(now);
+        let number = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let left = Duration::from_nanos(1_000_000 - u64::from(passed.subsec_nanos()) % 1_000_000);
+        tick.of.set(self.id);
+        tick.until.set(Some(after(now, left)));
+        tick.number.set(number);
+        number
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Milliseconds since a beginning: enough for 34 years, where it stops.
 pub(crate) type Tick = u64;
 
-const TICK_BITS: u32 = 40;
-pub(crate) const LAST_TICK: Tick = (1 << TICK_BITS) - 1;
+const VALUE_BITS: u32 = 24;
+pub(crate) const LAST_TICK: Tick = (1 << (64 - VALUE_BITS)) - 1;
 
 pub(crate) fn tick(since: Duration) -> Tick {
     Tick::try_from(since.as_millis()).unwrap_or(LAST_TICK).min(LAST_TICK)
@@ -15,12 +15,13 @@ pub(crate) fn tick(since: Duration) -> Tick {
 /// A number that is not negative, to five digits, and a tick, in one word.
 #[inline]
 pub(crate) fn pack(value: f32, at: Tick) -> u64 {
-    u64::from(value.to_bits() >> 8) << TICK_BITS | at.min(LAST_TICK)
+    at.min(LAST_TICK) << VALUE_BITS | u64::from(value.to_bits() >> 8)
 }
 
 #[inline]
 pub(crate) fn unpack(word: u64) -> (f32, Tick) {
-    (f32::from_bits(((word >> TICK_BITS) as u32) << 8), word & LAST_TICK)
+    // what stands above the value falls out of the half word
+    (f32::from_bits((word as u32) << 8), word >> VALUE_BITS)
 }
 
 /// What is left of a difference after so many milliseconds, when it decays with this time constant.

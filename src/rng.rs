@@ -24,6 +24,11 @@ impl Seeds {
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(STEP, Relaxed)
     }
+
+    /// Begins anew.
+    pub(crate) fn sow(&self, seed: u64) {
+        self.0.store(seed, Relaxed);
+    }
 }
 
 /// The generator of one request.

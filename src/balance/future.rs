@@ -4,11 +4,12 @@ use super::late::{Late, Opening};
 use super::pick::NoneNow;
 use super::policy::{Allow, Core};
 use super::set::Seat;
-use super::state::{Reserved, Unsent, hand_on};
-use crate::attempts::{Attempts, Luggage};
+use super::state::{Reserved, hand_on};
+use crate::attempts::Attempts;
 use crate::classify::Classify;
 use crate::clock::{self, Instant};
 use crate::error::BoxError;
+use crate::rare::Rare;
 use crate::record::{End, Recorder};
 use crate::replay::Carry;
 use crate::stripe::Held;
@@ -31,26 +32,25 @@ pin_project! {
         P: Carry<Req>,
     {
         #[pin]
-        state: State<S, Req, P::Luggage, F>,
+        state: State<S, Req, F>,
+        recorder: Recorder<Seat<S>, P::Luggage>,
         core: Held<Core<S, C, P, A>>,
     }
 }
 
 pin_project! {
     #[project = StateProjected]
-    enum State<S, Req, L, F>
+    enum State<S, Req, F>
     where
         S: Send,
         S: Sync,
-        S: 'static,
-        L: Luggage,
     {
         // an endpoint was chosen
-        Chosen { unsent: Option<Unsent<Req, L>>, reserved: Option<Reserved<S>> },
-        // it was not ready at once, or there is none
-        Late { unsent: Option<Unsent<Req, L>>, late: Late<S> },
+        Chosen { request: Option<Req> },
         // on its way
-        Called { #[pin] future: F, recorder: Recorder<Seat<S>, L> },
+        Called { #[pin] future: F },
+        // it was not ready at once, or there was none
+        Late { request: Option<Req>, late: Rare<Late<S>> },
         Failed { none: Option<(NoneNow, Instant)> },
     }
 }
@@ -60,20 +60,21 @@ where
     S: Send + Sync,
     P: Carry<Req>,
 {
-    #[inline]
+    #[inline(always)]
     pub(super) fn chosen(
         core: Held<Core<S, C, P, A>>,
-        unsent: Unsent<Req, P::Luggage>,
-        reserved: Reserved<S>,
+        request: Req,
+        recorder: Recorder<Seat<S>, P::Luggage>,
     ) -> Self {
-        Self { state: State::Chosen { unsent: Some(unsent), reserved: Some(reserved) }, core }
+        Self { state: State::Chosen { request: Some(request) }, recorder, core }
     }
 
     /// There is no endpoint.
     #[cold]
     pub(super) fn none(
         core: Held<Core<S, C, P, A>>,
-        unsent: Unsent<Req, P::Luggage>,
+        request: Req,
+        luggage: P::Luggage,
         none: NoneNow,
         now: Instant,
     ) -> Self {
@@ -81,10 +82,10 @@ where
         let state = if wait_for.is_zero() {
             State::Failed { none: Some((none, now)) }
         } else {
-            let until = clock::after(now, wait_for);
-            State::Late { unsent: Some(unsent), late: Late::waiting(until) }
+            let late = Late::waiting(clock::after(now, wait_for));
+            State::Late { request: Some(request), late: Rare::new(late) }
         };
-        Self { state, core }
+        Self { state, recorder: Recorder::vacant(luggage), core }
     }
 }
 
@@ -99,79 +100,82 @@ where
 {
     type Output = Result<P::Response, BoxError>;
 
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let next = match this.state.as_mut().project() {
-                StateProjected::Called { future, recorder } => {
-                    // polled again after its end
-                    if recorder.enter().is_none() {
-                        return Poll::Pending;
-                    }
-                    let Poll::Ready(result) = future.poll(cx) else {
-                        recorder.wait();
-                        return Poll::Pending;
-                    };
-                    let classify = &this.core.policy.classify;
-                    return Poll::Ready(recorder.conclude::<_, _, _, P>(classify, result));
-                }
-                StateProjected::Chosen { unsent, reserved } => {
-                    let (Some(own), Some(mut place)) = (unsent.take(), reserved.take()) else {
-                        return Poll::Pending;
-                    };
-                    let Some(member) = place.member() else { return Poll::Pending };
-                    let mut service = member.service.clone();
-                    place.enter();
-                    let (polled, inside) =
-                        Attempts::listen_for_reader(P::CARRIES, || service.poll_ready(cx));
-                    if let Poll::Ready(Ok(())) = polled {
-                        start(this.core, own, Opening { place, service }, inside)
-                    } else {
-                        let late = Late::after(this.core, Opening { place, service }, polled);
-                        State::Late { unsent: Some(own), late }
-                    }
-                }
-                StateProjected::Late { unsent, late } => {
-                    let Some(own) = unsent.as_ref() else { return Poll::Pending };
-                    let (opening, inside) = ready!(late.poll(this.core, own, cx))?;
-                    match unsent.take() {
-                        Some(own) => start(this.core, own, opening, inside),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProjected::Failed { none } => {
-                    return match none.take() {
-                        Some((none, now)) => Poll::Ready(Err(this.core.error(none, now))),
-                        // polled again after its end
-                        None => Poll::Pending,
-                    };
-                }
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
+        if let StateProjected::Chosen { request } = this.state.as_mut().project() {
+            // both are there until the first poll is over
+            let (Some(seat), Some(mut own)) = (this.recorder.enter(), request.take()) else {
+                return Poll::Pending;
             };
-            this.state.set(next);
+            let mut service = seat.0.service.clone();
+            let (polled, inside) =
+                Attempts::listen_for_reader(P::CARRIES, || service.poll_ready(cx));
+            if !matches!(polled, Poll::Ready(Ok(()))) {
+                let Some(place) = Reserved::of(this.recorder) else { return Poll::Pending };
+                let late = Late::after(this.core, Opening { place, service }, polled);
+                this.state.set(State::Late { request: Some(own), late: Rare::new(late) });
+                return self.poll_late(cx);
+            }
+            hand_on(&this.core.policy.kind, &mut own, this.recorder.luggage(), inside);
+            let future = service.call(own);
+            this.state.set(State::Called { future });
         }
+        let StateProjected::Called { future } = this.state.project() else {
+            return self.poll_late(cx);
+        };
+        // polled again after its end
+        if this.recorder.enter().is_none() {
+            return Poll::Pending;
+        }
+        let Poll::Ready(result) = future.poll(cx) else {
+            this.recorder.wait();
+            return Poll::Pending;
+        };
+        let classify = &this.core.policy.classify;
+        Poll::Ready(this.recorder.conclude::<_, _, _, P>(classify, result))
     }
 }
 
-/// Makes the call.
-#[inline]
-fn start<S, Req, C, P, A>(
-    core: &Core<S, C, P, A>,
-    mut unsent: Unsent<Req, P::Luggage>,
-    opening: Opening<S>,
-    reader_inside: bool,
-) -> State<S, Req, P::Luggage, S::Future>
+impl<S, Req, Res, E, C, P, A, F> BalanceFuture<S, Req, C, P, A, F>
 where
-    S: Service<Req> + Send + Sync + 'static,
-    P: Carry<Req>,
+    S: Service<Req, Response = Res, Error = E, Future = F> + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    C: Classify<Res, BoxError>,
+    P: Carry<Req> + End<Res>,
+    A: Allow<Req>,
 {
-    let Opening { mut place, mut service } = opening;
-    hand_on(&core.policy.kind, &mut unsent, reader_inside);
-    place.enter();
-    let future = service.call(unsent.request);
-    match place.seat(unsent.luggage) {
-        Some(recorder) => State::Called { future, recorder },
-        None => State::Failed { none: None },
+    /// The way to an endpoint that was not ready at once, or not there.
+    #[cold]
+    #[inline(never)]
+    fn poll_late(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<P::Response, BoxError>> {
+        let mut this = self.as_mut().project();
+        let (request, late) = match this.state.as_mut().project() {
+            StateProjected::Late { request, late } => (request, late),
+            StateProjected::Failed { none } => {
+                return match none.take() {
+                    Some((none, now)) => Poll::Ready(Err(this.core.error(none, now))),
+                    // polled again after its end
+                    None => Poll::Pending,
+                };
+            }
+            _ => return Poll::Pending,
+        };
+        let (Some(asked), Some(late)) = (request.as_ref(), late.get_mut()) else {
+            return Poll::Pending;
+        };
+        let (opening, inside) = ready!(late.poll(this.core, asked, this.recorder.luggage(), cx))?;
+        let Some(mut own) = request.take() else { return Poll::Pending };
+        let mut service = opening.sit_down(this.recorder);
+        hand_on(&this.core.policy.kind, &mut own, this.recorder.luggage(), inside);
+        this.recorder.enter();
+        let future = service.call(own);
+        this.state.set(State::Called { future });
+        self.poll(cx)
     }
 }
 

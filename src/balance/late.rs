@@ -1,13 +1,15 @@
 //! What is rare: an endpoint that is not ready at once, and a request for which there is none.
 
 use super::endpoints::Shared;
-use super::pick::NoneNow;
+use super::pick::{Choice, NoneNow};
 use super::policy::{Allow, Core};
-use super::state::{Reserved, Unsent};
-use crate::attempts::Attempts;
+use super::set::Seat;
+use super::state::Reserved;
+use crate::attempts::{Attempts, Luggage};
 use crate::classify::{Classify, judge};
 use crate::clock::{self, Instant, Sleep};
 use crate::error::BoxError;
+use crate::record::Recorder;
 use crate::replay::Carry;
 use std::fmt;
 use std::future::Future;
@@ -39,6 +41,9 @@ pub(super) struct Late<S: Send + Sync> {
     until: Option<Instant>,
     wait: Option<Wait<S>>,
 }
+
+// services are never pinned
+impl<S: Send + Sync> Unpin for Late<S> {}
 
 impl<S: Send + Sync> Late<S> {
     const fn new(first: Option<Opening<S>>, until: Option<Instant>) -> Self {
@@ -92,7 +97,8 @@ impl<S: Send + Sync> Late<S> {
     pub(super) fn poll<C, P, A, Req>(
         &mut self,
         core: &Core<S, C, P, A>,
-        unsent: &Unsent<Req, P::Luggage>,
+        request: &Req,
+        luggage: &P::Luggage,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Opening<S>, bool), BoxError>>
     where
@@ -127,8 +133,8 @@ impl<S: Send + Sync> Late<S> {
             if !self.looked && (has_one || self.error.is_some()) {
                 self.looked = true;
                 let but = self.first.as_ref().map(|opening| &opening.place);
-                if let Ok(place) = core.choose(unsent, but, clock::now()) {
-                    self.second = Opening::new(place);
+                if let Ok(choice) = core.choose_beside(request, luggage, clock::now(), but) {
+                    self.second = Opening::new(choice);
                     continue;
                 }
             }
@@ -142,9 +148,9 @@ impl<S: Send + Sync> Late<S> {
             let wait = self.wait.get_or_insert_with(|| Wait::new(&core.shared, until));
             wait.listen(cx);
             let now = clock::now();
-            match core.choose(unsent, None, now) {
-                Ok(place) => {
-                    self.first = Opening::new(place);
+            match core.choose(request, luggage, now) {
+                Ok(choice) => {
+                    self.first = Opening::new(choice);
                     self.wait = None;
                 }
                 Err(none) if wait.is_over(now) => {
@@ -162,9 +168,20 @@ impl<S: Send + Sync> Late<S> {
 }
 
 impl<S: Clone + Send + Sync> Opening<S> {
-    fn new(place: Reserved<S>) -> Option<Self> {
+    fn new(choice: Choice<S>) -> Option<Self> {
+        // the place is held while the service is cloned, which may panic
+        let place = Reserved::new(choice);
         let service = place.member()?.service.clone();
         Some(Self { place, service })
+    }
+
+    /// The call is made by this recorder; returns the service.
+    pub(super) fn sit_down<L: Luggage>(self, recorder: &mut Recorder<Seat<S>, L>) -> S
+    where
+        S: 'static,
+    {
+        self.place.sit_down(recorder);
+        self.service
     }
 }
 

@@ -103,9 +103,9 @@ impl<C, P, A> BalanceLayer<C, P, A> {
     }
 
     /// Sets the pauses before the trials of an ejected endpoint: the first, and longer ones after each
-    /// that fails. They begin anew after 20 s without an ejection. Default: 0.5 s, 1 s, four times 1.5 s,
-    /// then 4, 8, 15 and 30 s, each 20 % more or less; a [`Backoff`] whose jitter was not set gets the
-    /// same.
+    /// that fails. They begin anew after 20 s without an ejection. Default: 0.5 s, 1 s, six times 1.3 s,
+    /// five times 4 s, then 8, 15 and 30 s, each 20 % more or less; a [`Backoff`] whose jitter was not set
+    /// gets the same.
     pub fn eject_for(self, times: Backoff) -> Self {
         let times = times.usual_jitter(circuit::Settings::OPEN_JITTER);
         self.told(|settings| settings.circuit.open_for = times)

@@ -218,14 +218,18 @@ impl<A> Look<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
+        // looked up once, since what is shared may change at any time for all that is known to a compiler
+        let Look { ask: Ask { roster, now, allows, .. }, mean, most, .. } = self;
+        let (now, mean, most) = (*now, *mean, *most);
         let (mut best, mut least) = (None, f32::INFINITY);
         for member in members {
-            let in_flight = member.health.in_flight();
-            let takes = member.health.is_plain() || self.takes_part(member, draws);
-            if !takes || in_flight >= self.most || !(self.ask.allows)(member) {
+            let health = &member.health;
+            let in_flight = health.in_flight();
+            let takes = health.is_plain() || self.takes_part(member, draws);
+            if !takes || in_flight >= most || !allows(member) {
                 continue;
             }
-            let cost = self.cost_with(member, in_flight);
+            let cost = full_cost(health.cost(roster, now), in_flight, mean, member);
             if cost < least {
                 (best, least) = (Some(member), cost * SAME);
             }
@@ -306,16 +310,10 @@ impl<A> Look<'_, A> {
         }
     }
 
-    /// `C = L · (1 + q/w) / h²`.
     #[inline]
     fn cost<S>(&self, member: &Member<S>) -> f32 {
-        self.cost_with(member, member.health.in_flight())
-    }
-
-    #[inline]
-    fn cost_with<S>(&self, member: &Member<S>, in_flight: u32) -> f32 {
         let slow = member.health.cost(self.ask.roster, self.ask.now);
-        slow + slow * in_flight as f32 * self.mean / member.info.weight_f32()
+        full_cost(slow, member.health.in_flight(), self.mean, member)
     }
 
     /// The share of its weight with which a member can be chosen; none where it can't.
@@ -343,6 +341,12 @@ impl<A> Look<'_, A> {
             _ => None,
         }
     }
+}
+
+/// `C = L · (1 + q/w) / h²`, of which `slow` is `L / h²`.
+#[inline]
+fn full_cost<S>(slow: f32, in_flight: u32, mean_weight: f32, member: &Member<S>) -> f32 {
+    slow + slow * in_flight as f32 * mean_weight / member.info.weight_f32()
 }
 
 /// Takes the median of the latencies anew, from some members that lie evenly among all.

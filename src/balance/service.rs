@@ -3,12 +3,12 @@
 use super::endpoints::Endpoints;
 use super::future::BalanceFuture;
 use super::policy::{Allow, Core, Everyone};
-use super::state::Unsent;
+use super::set::Seat;
 use crate::attempts::Attempts;
 use crate::classify::Classify;
 use crate::clock;
 use crate::error::BoxError;
-use crate::record::End;
+use crate::record::{End, Recorder};
 use crate::replay::Carry;
 use crate::stripe::Spread;
 use std::fmt;
@@ -58,15 +58,17 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let core = self.core.hold();
         let luggage = core.policy.kind.unpack(&mut request);
-        let unsent = Unsent { request, luggage };
         let now = clock::now();
-        match core.choose(&unsent, None, now) {
-            Ok(reserved) => BalanceFuture::chosen(core, unsent, reserved),
-            Err(none) => BalanceFuture::none(core, unsent, none, now),
+        match core.choose(&request, &luggage, now) {
+            Ok((member, admission)) => {
+                let recorder = Recorder::new(Seat(member), admission, Some(now), luggage);
+                BalanceFuture::chosen(core, request, recorder)
+            }
+            Err(none) => BalanceFuture::none(core, request, luggage, none, now),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A request on its way to an endpoint: chosen, held in reserve, or waited for.
 
 use super::error::NoEndpoint;
-use super::pick::{Ask, NoneNow};
+use super::pick::{Ask, Choice, NoneNow};
 use super::policy::{Allow, Core};
 use super::set::{Member, Seat, Snapshot};
-use crate::attempts::Luggage;
+use crate::attempts::{Attempts, Luggage};
 use crate::circuit::Admission;
 use crate::classify::Evidence;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::error::BoxError;
 use crate::ewma::Tick;
 use crate::outcome::Outcome;
@@ -22,15 +22,13 @@ pub(super) struct Reserved<S: Send + Sync> {
     /// Taken when the call is made.
     member: Option<Arc<Member<S>>>,
     admission: Admission,
-    pub(super) started: Instant,
     /// The service is at work in this very moment, or has panicked.
     inside: bool,
 }
 
 impl<S: Send + Sync> Reserved<S> {
-    fn new(member: Arc<Member<S>>, admission: Admission, started: Instant) -> Self {
-        member.health.begin();
-        Self { member: Some(member), admission, started, inside: false }
+    pub(super) fn new((member, admission): Choice<S>) -> Self {
+        Self { member: Some(member), admission, inside: false }
     }
 
     pub(super) fn member(&self) -> Option<&Arc<Member<S>>> {
@@ -47,23 +45,30 @@ impl<S: Send + Sync> Reserved<S> {
         self.inside = false;
     }
 
-    /// The call was made.
-    #[inline]
-    pub(super) fn seat<L: Luggage>(mut self, luggage: L) -> Option<Recorder<Seat<S>, L>>
+    /// The call that was to be made by this recorder, and is not ready to be.
+    pub(super) fn of<L: Luggage>(recorder: &mut Recorder<Seat<S>, L>) -> Option<Self>
     where
         S: 'static,
     {
-        let member = self.member.take()?;
-        Some(Recorder::new(Seat(member), self.admission, Some(self.started), luggage))
+        let (Seat(member), admission) = recorder.leave_seat()?;
+        Some(Self { member: Some(member), admission, inside: false })
+    }
+
+    /// The call is made.
+    pub(super) fn sit_down<L: Luggage>(mut self, recorder: &mut Recorder<Seat<S>, L>)
+    where
+        S: 'static,
+    {
+        if let Some(member) = self.member.take() {
+            recorder.take_seat(Seat(member), self.admission, clock::now());
+        }
     }
 
     /// The service failed to become ready.
     #[cold]
     pub(super) fn settle(mut self, outcome: Outcome, evidence: Evidence) {
         if let Some(member) = self.member.take() {
-            let started = Some(self.started);
-            let ending = Ending { started, ..Ending::at_once(outcome, evidence) };
-            member.settle(self.admission, &ending);
+            member.settle(self.admission, &Ending::at_once(outcome, evidence));
         }
     }
 }
@@ -84,62 +89,105 @@ impl<S: Send + Sync> fmt::Debug for Reserved<S> {
     }
 }
 
-/// A request that was not sent yet, and what it brings along.
-pub(super) struct Unsent<Req, L> {
-    pub(super) request: Req,
-    pub(super) luggage: L,
-}
-
 impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
     /// The set's own number among all.
     fn id(&self) -> u64 {
         Arc::as_ptr(&self.shared) as usize as u64
     }
 
-    /// Chooses an endpoint for a request: one that no attempt went to, if there is one.
+    /// Chooses an endpoint for a request: one that no attempt went to, if there is one. The call counts as
+    /// in flight from then on.
     #[inline]
-    pub(super) fn choose<Req, L>(
+    pub(super) fn choose<Req>(
         &self,
-        unsent: &Unsent<Req, L>,
-        but: Option<&Reserved<S>>,
-        started: Instant,
-    ) -> Result<Reserved<S>, NoneNow>
+        request: &Req,
+        luggage: &impl Luggage,
+        now: Instant,
+    ) -> Result<Choice<S>, NoneNow>
     where
-        L: Luggage,
         A: Allow<Req>,
     {
-        let snapshot = self.shared.snapshot();
+        match luggage.attempts() {
+            None => {
+                let allows = |member: &Arc<Member<S>>| self.allows(request, member);
+                self.choose_among(now, true, true, allows)
+            }
+            Some(attempts) => self.choose_untried(request, attempts, now, true),
+        }
+    }
+
+    /// Chooses another endpoint than this one, which is not ready.
+    pub(super) fn choose_beside<Req>(
+        &self,
+        request: &Req,
+        luggage: &impl Luggage,
+        now: Instant,
+        but: Option<&Reserved<S>>,
+    ) -> Result<Choice<S>, NoneNow>
+    where
+        A: Allow<Req>,
+    {
+        if let Some(attempts) = luggage.attempts() {
+            return self.choose_untried(request, attempts, now, false);
+        }
+        let but = but.and_then(Reserved::member);
+        let others = |member: &Arc<Member<S>>| {
+            but.is_none_or(|but| !Arc::ptr_eq(member, but)) && self.allows(request, member)
+        };
+        self.choose_among(now, true, true, others)
+    }
+
+    #[inline]
+    fn allows<Req>(&self, request: &Req, member: &Member<S>) -> bool
+    where
+        A: Allow<Req>,
+    {
+        A::ALL || self.policy.allow.allows(request, &member.info)
+    }
+
+    #[inline]
+    fn choose_among(
+        &self,
+        now: Instant,
+        may_be_lost: bool,
+        last_hope: bool,
+        allows: impl Fn(&Arc<Member<S>>) -> bool,
+    ) -> Result<Choice<S>, NoneNow> {
         let roster = &*self.shared.roster;
-        let (now, mut draws) = (roster.tick(started), roster.draws());
-        let allows = |member: &Arc<Member<S>>| {
-            A::ALL || self.policy.allow.allows(&unsent.request, &member.info)
-        };
-        let Some(attempts) = unsent.luggage.attempts() else {
-            let other = |member: &Arc<Member<S>>| {
-                let same = but.and_then(Reserved::member);
-                allows(member) && same.is_none_or(|same| !Arc::ptr_eq(member, same))
-            };
-            let ask = Ask { roster, now, allows: other, may_be_lost: true, last_hope: true };
-            let (member, admission) = ask.pick(&snapshot, &mut draws)?;
-            return Ok(Reserved::new(member, admission, started));
-        };
+        let now = roster.tick(now);
+        let ask = Ask { roster, now, allows, may_be_lost, last_hope };
+        let choice = ask.pick(&self.shared.snapshot(), &mut roster.draws())?;
+        choice.0.health.begin();
+        Ok(choice)
+    }
+
+    /// `or_again`: one that was tried will do, if there is no other.
+    fn choose_untried<Req>(
+        &self,
+        request: &Req,
+        attempts: &Attempts,
+        now: Instant,
+        or_again: bool,
+    ) -> Result<Choice<S>, NoneNow>
+    where
+        A: Allow<Req>,
+    {
         let tried = attempts.tried_of(self.id());
-        let may_be_lost = attempts.may_follow();
-        let fresh = |member: &Arc<Member<S>>| !tried.contains(&member.id()) && allows(member);
-        let last_hope = tried.is_empty();
-        let ask = Ask { roster, now, allows: fresh, may_be_lost, last_hope };
-        let picked = match ask.pick(&snapshot, &mut draws) {
-            // to choose another one beside one that is held, and to get that one again, helps nobody
-            Err(none) if last_hope || but.is_some() => Err(none),
-            Err(_) => Ask { roster, now, allows, may_be_lost, last_hope: true }
-                .pick(&snapshot, &mut draws),
-            picked => picked,
+        let untried =
+            |member: &Arc<Member<S>>| !tried.contains(&member.id()) && self.allows(request, member);
+        let (may_be_lost, only) = (attempts.may_follow(), tried.is_empty() || !or_again);
+        let choice = match self.choose_among(now, may_be_lost, only, untried) {
+            Err(_) if !only => {
+                let allows = |member: &Arc<Member<S>>| self.allows(request, member);
+                self.choose_among(now, may_be_lost, true, allows)?
+            }
+            choice => choice?,
         };
-        let (member, admission) = picked?;
-        attempts.mark_tried(self.id(), member.id());
-        let left = |other: &Arc<Member<S>>| !Arc::ptr_eq(other, &member) && fresh(other);
-        attempts.set_untried_left(is_any_left(&snapshot, left, now));
-        Ok(Reserved::new(member, admission, started))
+        attempts.mark_tried(self.id(), choice.0.id());
+        let left = |other: &Arc<Member<S>>| !Arc::ptr_eq(other, &choice.0) && untried(other);
+        let tick = self.shared.roster.tick(now);
+        attempts.set_untried_left(is_any_left(&self.shared.snapshot(), left, tick));
+        Ok(choice)
     }
 
     /// When there may be an endpoint, from now.
@@ -160,12 +208,14 @@ fn is_any_left<S>(
 }
 
 /// What a service inside reads of the record, if it does.
-pub(super) fn hand_on<Req, P, L>(kind: &P, unsent: &mut Unsent<Req, L>, reader_inside: bool)
-where
-    P: Carry<Req>,
-    L: Luggage,
-{
-    if let Some(attempts) = unsent.luggage.attempts().filter(|_| reader_inside) {
-        kind.put(&mut unsent.request, attempts.clone());
+#[inline]
+pub(super) fn hand_on<Req, P: Carry<Req>>(
+    kind: &P,
+    request: &mut Req,
+    luggage: &P::Luggage,
+    reader_inside: bool,
+) {
+    if let Some(attempts) = luggage.attempts().filter(|_| reader_inside) {
+        kind.put(request, attempts.clone());
     }
 }

@@ -18,8 +18,9 @@ use std::time::Duration;
 const AFTER_FAILURE: f32 = 0.5;
 /// What a good answer leaves of what was missing.
 const AFTER_SUCCESS: f32 = 0.9;
-/// The health after a trial that went well: two bad answers from being avoided altogether.
-const RETURNED: f32 = 0.5;
+/// The health after a trial that went well. The ramp is care enough: with half the health, which the others
+/// have whole, the endpoint would go on without calls for seconds after it.
+const RETURNED: f32 = 0.8;
 /// The ramp of an ejected endpoint, for each ejection in a row, and the longest.
 const RAMP: Duration = Duration::from_secs(1);
 const LONGEST_RAMP: Duration = Duration::from_secs(10);
@@ -104,7 +105,7 @@ impl Health {
             }
             self.publish(place.roster, ms);
             if let (Some(rest), Some(started)) = (self.rest(place), started) {
-                rest.succeeded(place.roster.tick(started));
+                rest.succeeded(place.roster.tick_of(started));
                 if rest.is_forgotten(ms) {
                     self.gate.fetch_and(!COOLS, SeqCst);
                 }
@@ -169,7 +170,7 @@ impl Health {
         hint: Option<Duration>,
         now: Tick,
     ) {
-        let began = started.map_or(now, |started| place.roster.tick(started));
+        let began = started.map_or(now, |started| place.roster.tick_of(started));
         let most = place.roster.settings().max_cool_down;
         let rest = place.scope.unwrap_or(&trouble.cool);
         let until = rest.throttled(now, began, hint, most, place.roster.jitter());

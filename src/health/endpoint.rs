@@ -17,12 +17,13 @@ use std::time::Duration;
 
 /// The time constant, in milliseconds, in which a latency goes back to what is usual in the set.
 const LATENCY_DECAY: f32 = 2_000.0;
-/// The time constant in which a bad answer is forgiven.
-const HEALTH_DECAY: f32 = 2_000.0;
+/// The time constant in which a bad answer is forgiven: an endpoint that fails, and is called too seldom
+/// to be ejected, is tried again after some seconds, and one that has healed is back after as many.
+const HEALTH_DECAY: f32 = 3_000.0;
 /// From here on the health is taken for whole.
 const WHOLE: f32 = 0.99;
 /// A cost is taken for true this long where no call ends, in milliseconds.
-const FRESH: Tick = 50;
+const FRESH: Tick = 100;
 /// A ramp begins with this share, as Envoy's slow start does.
 const RAMP_FROM: f32 = 0.1;
 /// Where no repeatable request came for so many pauses, another one serves as the trial.

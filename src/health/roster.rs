@@ -1,8 +1,8 @@
 //! What the endpoints of a set share: their clock, their settings, and how many of them rest.
 
 use super::settings::Settings;
-use crate::clock::Instant;
-use crate::ewma::{Tick, pack, tick, unpack};
+use crate::clock::{Instant, Ticks};
+use crate::ewma::{LAST_TICK, Tick, pack, tick, unpack};
 use crate::ratio::Ratio;
 use crate::rng::{Draws, Rng, Seeds};
 use crate::stripe::{Apart, STRIPES, stripe};
@@ -19,7 +19,7 @@ const LAST_HOPE: Tick = 1_000;
 
 /// Shared by all the endpoints of a set.
 pub(crate) struct Roster {
-    began: Instant,
+    ticks: Ticks,
     /// Read by every call, and written when an endpoint rests or returns.
     words: Apart<Words>,
     waiting: Waiting,
@@ -58,7 +58,7 @@ impl Count {
 impl Roster {
     pub(crate) fn new(settings: Settings, began: Instant) -> Self {
         let roster = Self {
-            began,
+            ticks: Ticks::new(began),
             words: Apart::default(),
             waiting: Waiting::default(),
             settings: RwLock::default(),
@@ -75,12 +75,18 @@ impl Roster {
     /// The time since the roster was made.
     #[inline]
     pub(crate) fn at(&self, instant: Instant) -> Duration {
-        instant.saturating_duration_since(self.began)
+        self.ticks.passed(instant)
     }
 
+    /// The millisecond of an instant that has passed.
+    pub(crate) fn tick_of(&self, instant: Instant) -> Tick {
+        tick(self.at(instant))
+    }
+
+    /// The millisecond that it is.
     #[inline]
     pub(crate) fn tick(&self, instant: Instant) -> Tick {
-        tick(self.at(instant))
+        self.ticks.number(instant).min(LAST_TICK)
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
@@ -131,10 +137,11 @@ impl Roster {
         self.words.0.typical.store(pack(nanos, until), Relaxed);
     }
 
-    /// Makes the draws begin with this seed.
+    /// Makes all that is left to chance begin with this seed.
     pub(crate) fn sow(&self, seed: u64) {
         let seeds = Seeds::seeded(seed);
         self.draws.iter().for_each(|draws| draws.0.store(seeds.next(), Relaxed));
+        self.seeds.sow(seeds.next());
     }
 
     /// The draws of a call.

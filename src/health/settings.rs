@@ -56,11 +56,15 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The pauses between trials: an outage of some seconds is over soon after its end, and one of
-    /// minutes costs few calls.
+    /// The pauses between trials. Who was out for a moment is back in one; an outage of up to nine seconds is
+    /// over within 1.6 s of its end, one of half a minute within 5 s, and one of minutes costs few calls.
     fn pauses() -> Backoff {
-        let millis = [500, 1_000, 1_500, 1_500, 1_500, 1_500, 4_000, 8_000, 15_000, 30_000];
-        Backoff::sequence(millis.map(Duration::from_millis)).jitter(circuit::Settings::OPEN_JITTER)
+        let mut millis = vec![500, 1_000];
+        millis.extend([1_300; 6]);
+        millis.extend([4_000; 5]);
+        millis.extend([8_000, 15_000, 30_000]);
+        Backoff::sequence(millis.into_iter().map(Duration::from_millis))
+            .jitter(circuit::Settings::OPEN_JITTER)
     }
 
     pub(super) fn rules(&self) -> &[TripRule] {

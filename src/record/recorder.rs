@@ -99,6 +99,27 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
         Self { target: Some(target), admission, started, luggage, place: Place::Unpolled }
     }
 
+    /// Of an attempt that has nowhere to go yet.
+    pub(crate) fn vacant(luggage: L) -> Self {
+        let (target, admission) = (None, Admission::UNWATCHED);
+        Self { target, admission, started: None, luggage, place: Place::Unpolled }
+    }
+
+    /// The attempt goes there, in the place of where it went before.
+    pub(crate) fn take_seat(&mut self, target: T, admission: Admission, started: Instant) {
+        (self.target, self.admission) = (Some(target), admission);
+        (self.started, self.place) = (Some(started), Place::Unpolled);
+    }
+
+    /// The attempt does not go there, and nothing is recorded.
+    pub(crate) fn leave_seat(&mut self) -> Option<(T, Admission)> {
+        Some((self.target.take()?, self.admission))
+    }
+
+    pub(crate) fn luggage(&self) -> &L {
+        &self.luggage
+    }
+
     /// What the attempt is recorded in; none if it is settled.
     #[inline]
     pub(crate) fn target(&self) -> Option<&T> {

@@ -1,0 +1,139 @@
+//! How well calls are balanced: a simulation, the same on every machine.
+//!
+//! ```sh
+//! cargo run --profile bench -p tower-failover-benches --bin balance
+//! cargo run --profile bench -p tower-failover-benches --bin balance -- --only uniform,blackhole --policies tower --seeds 1
+//! ```
+//!
+//! Clients send calls to servers that queue them, some of which fail, fall silent or get slow; each
+//! client has a policy of its own that sees its own calls only. The figures are medians over the
+//! seeds, but for the first trial, which is the latest.
+
+mod measure;
+mod policies;
+mod random;
+mod report;
+mod scenario;
+mod world;
+
+// a folder as the path, so that the modules find their own files below it
+#[path = "../../src"]
+#[allow(warnings, clippy::all, reason = "they are the library's, and looked through there")]
+mod sources {
+    pub mod attempts;
+    pub mod backoff;
+    pub mod budget;
+    pub mod circuit;
+    pub mod classify;
+    pub mod clock;
+    pub mod deadline;
+    pub mod error;
+    pub mod ewma;
+    pub mod health;
+    pub mod hint;
+    pub mod outcome;
+    pub mod policy;
+    pub mod ratio;
+    pub mod record;
+    pub mod replay;
+    pub mod rng;
+    pub mod stripe;
+    pub mod sync;
+    pub mod waiting;
+    pub mod window;
+
+    /// The choice, without the service that it is for.
+    pub mod balance {
+        mod endpoint;
+        #[path = "../../benches/balance/ours.rs"]
+        mod ours;
+        mod pick;
+        mod set;
+        mod situation;
+        mod tiers;
+        mod weights;
+
+        pub use ours::Ours;
+    }
+}
+use sources::*;
+
+use measure::Measures;
+use policies::Kind;
+use report::Block;
+use scenario::{SCENARIOS, Scenario};
+use std::env;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+struct Options {
+    scenarios: Vec<&'static Scenario>,
+    policies: Vec<Kind>,
+    seeds: u64,
+}
+
+impl Options {
+    /// # Panics
+    ///
+    /// For what is not known.
+    fn read(mut args: impl Iterator<Item = String>) -> Self {
+        let mut options =
+            Self { scenarios: SCENARIOS.iter().collect(), policies: Kind::ALL.into(), seeds: 5 };
+        while let Some(option) = args.next() {
+            let value = args.next().unwrap_or_else(|| panic!("{option} needs a value"));
+            match option.as_str() {
+                "--only" => options.scenarios = named(&value, &SCENARIOS.each_ref(), |s| s.name),
+                "--policies" => options.policies = named(&value, &Kind::ALL, |kind| kind.name()),
+                "--seeds" => options.seeds = value.parse().expect("a number of seeds"),
+                _ => panic!("unknown option {option}"),
+            }
+        }
+        options
+    }
+}
+
+fn named<T: Copy>(list: &str, all: &[T], name: fn(&T) -> &'static str) -> Vec<T> {
+    let find = |wanted| all.iter().find(|one| name(one) == wanted);
+    list.split(',')
+        .map(|wanted| *find(wanted).unwrap_or_else(|| panic!("there is no {wanted}")))
+        .collect()
+}
+
+/// Simulates each policy with each seed, on all processors.
+fn measure(scenario: &'static Scenario, options: &Options) -> Block {
+    let seeds = options.seeds as usize;
+    let runs: Vec<OnceLock<Measures>> =
+        (0..options.policies.len() * seeds).map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let simulate = || {
+        loop {
+            let at = next.fetch_add(1, Relaxed);
+            let Some(run) = runs.get(at) else { break };
+            run.get_or_init(|| {
+                options.policies[at / seeds].measure(scenario, (at % seeds) as u64 + 1)
+            });
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(simulate);
+        }
+    });
+    let runs: Vec<Measures> = runs.into_iter().filter_map(OnceLock::into_inner).collect();
+    let medians = runs.chunks(seeds).map(Measures::over_seeds);
+    Block { scenario, rows: options.policies.iter().copied().zip(medians).collect() }
+}
+
+/// Fails where our own balancing does not keep to a limit.
+fn main() -> ExitCode {
+    let options = Options::read(env::args().skip(1));
+    let mut blocks = Vec::new();
+    for scenario in &options.scenarios {
+        let block = measure(scenario, &options);
+        block.print();
+        blocks.push(block);
+    }
+    if report::limits_hold(&blocks) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

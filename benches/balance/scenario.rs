@@ -1,0 +1,216 @@
+//! What is simulated: the clients, the servers, and what goes wrong.
+
+/// Nanoseconds since the simulation began.
+pub type Nanos = u64;
+pub const MILLISECOND: Nanos = 1_000_000;
+pub const SECOND: Nanos = 1_000_000_000;
+
+pub const END: Nanos = 60 * SECOND;
+/// Calls sent before this are not measured.
+pub const WARM_UP: Nanos = 10 * SECOND;
+pub const ROUND_TRIP: Nanos = MILLISECOND / 2;
+/// A client gives a call up after this; its server works on.
+pub const TIME_OUT: Nanos = SECOND;
+/// Work of a call on a server of slowness 1, in nanoseconds: the mean and sigma of a lognormal.
+pub const WORK: f64 = 10e6;
+pub const SIGMA: f64 = 0.6;
+/// How long a server takes to fail a call.
+pub const FAILS_IN: Nanos = MILLISECOND;
+/// A server that was restarted gets warm in this time.
+pub const COLD: Nanos = 5 * SECOND;
+/// The server that the fault hits, and whose share is watched.
+pub const WATCHED: usize = 0;
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub clients: usize,
+    pub servers: usize,
+    /// Calls a server works on at a time; the others wait, first in, first out.
+    pub workers: usize,
+    /// What is offered, of what all servers can do.
+    pub load: f64,
+    /// Factors of the work, dealt out to the servers in turn.
+    pub slowness: &'static [f64],
+    /// Dealt out in turn as well; a policy without weights doesn't see them.
+    pub weights: &'static [f64],
+    pub neighbours: Option<Neighbours>,
+    pub fault: Option<Fault>,
+}
+
+/// Other programs on the servers' machines: each server is slow now and then.
+pub struct Neighbours {
+    pub slowness: f64,
+    /// Mean nanoseconds of a noisy and of a quiet time.
+    pub noisy: f64,
+    pub quiet: f64,
+}
+
+pub struct Fault {
+    pub kind: Kind,
+    pub from: Nanos,
+    pub until: Nanos,
+}
+
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Fails this share of the calls at once.
+    Fails(f64),
+    /// Loses what it has and what comes.
+    Silent,
+    /// Works slower by this factor.
+    Slow(f64),
+    /// Loses what it has, fails what comes, and is back slower by this factor, less and less so.
+    Restart(f64),
+}
+
+impl Scenario {
+    pub fn slowness(&self, server: usize) -> f64 {
+        self.slowness[server % self.slowness.len()]
+    }
+
+    pub fn weight(&self, server: usize) -> f64 {
+        self.weights[server % self.weights.len()]
+    }
+
+    /// Mean nanoseconds between two calls of one client.
+    pub fn gap(&self) -> f64 {
+        let capacity: f64 = (0..self.servers)
+            .map(|server| self.workers as f64 / (WORK * self.slowness(server)))
+            .sum();
+        self.clients as f64 / (capacity * self.load)
+    }
+
+    /// The time in which the watched server's share is taken and errors are the fault's.
+    pub fn window(&self) -> Option<(Nanos, Nanos)> {
+        match &self.fault {
+            Some(fault) => Some((fault.from, fault.until)),
+            None if self.weights.len() > 1 => Some((WARM_UP, END)),
+            None => None,
+        }
+    }
+
+    /// The share of the calls that is the watched server's by its weight.
+    pub fn fair_share(&self) -> f64 {
+        let sum: f64 = (0..self.servers).map(|server| self.weight(server)).sum();
+        self.weight(WATCHED) / sum
+    }
+}
+
+impl Fault {
+    /// When it no longer shows.
+    pub fn over(&self) -> Nanos {
+        match self.kind {
+            Kind::Restart(_) => self.until + COLD,
+            _ => self.until,
+        }
+    }
+
+    pub fn acts(&self, now: Nanos) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+
+    /// Whether calls fail.
+    pub fn fails(&self, now: Nanos) -> bool {
+        self.acts(now) && !matches!(self.kind, Kind::Slow(_))
+    }
+
+    /// The factor by which the watched server is slower.
+    pub fn slowness(&self, now: Nanos) -> f64 {
+        match self.kind {
+            Kind::Slow(factor) if self.acts(now) => factor,
+            Kind::Restart(factor) if now >= self.until && now < self.over() => {
+                let cold = (self.over() - now) as f64 / COLD as f64;
+                1.0 + (factor - 1.0) * cold
+            }
+            _ => 1.0,
+        }
+    }
+}
+
+/// Twenty clients and twenty servers, all alike.
+const ALIKE: Scenario = Scenario {
+    name: "",
+    clients: 20,
+    servers: 20,
+    workers: 4,
+    load: 0.6,
+    slowness: &[1.0],
+    weights: &[1.0],
+    neighbours: None,
+    fault: None,
+};
+
+/// One client of three larger servers.
+const GATEWAY: Scenario = Scenario { clients: 1, servers: 3, workers: 8, load: 0.45, ..ALIKE };
+
+/// A few clients that have about ten calls in flight each, and no server ever full.
+const ROOMY: Scenario = Scenario { clients: 4, workers: 400, ..ALIKE };
+
+const CANARY_SLOWNESS: [f64; 20] = canary(1.05);
+/// A hundredth of their sum.
+const CANARY_WEIGHTS: [f64; 20] = canary(19.0 / 99.0);
+
+const fn canary(first: f64) -> [f64; 20] {
+    let mut all = [1.0; 20];
+    all[WATCHED] = first;
+    all
+}
+
+const NOISY: Option<Neighbours> = Some(Neighbours { slowness: 4.0, noisy: 300e6, quiet: 1_700e6 });
+
+const fn fault(kind: Kind) -> Option<Fault> {
+    fault_of(kind, 20)
+}
+
+const fn fault_of(kind: Kind, seconds: u64) -> Option<Fault> {
+    Some(Fault { kind, from: 20 * SECOND, until: (20 + seconds) * SECOND })
+}
+
+pub const SCENARIOS: [Scenario; 19] = [
+    Scenario { name: "uniform", load: 0.7, ..ALIKE },
+    Scenario { name: "uniform_hot", load: 0.9, ..ALIKE },
+    Scenario { name: "hetero", load: 0.75, slowness: &[1.0, 1.0, 2.0, 4.0], ..ALIKE },
+    Scenario { name: "antagonist", load: 0.55, neighbours: NOISY, ..ALIKE },
+    Scenario {
+        name: "antagonist_many_clients",
+        clients: 200,
+        load: 0.55,
+        neighbours: NOISY,
+        ..ALIKE
+    },
+    Scenario { name: "gateway_1x3", load: 0.6, neighbours: NOISY, ..GATEWAY },
+    Scenario { name: "blackhole", fault: fault(Kind::Fails(1.0)), ..ALIKE },
+    Scenario { name: "blackhole_half", fault: fault(Kind::Fails(0.5)), ..ALIKE },
+    Scenario { name: "silent_death", fault: fault(Kind::Silent), ..ALIKE },
+    Scenario { name: "slow_10x", fault: fault(Kind::Slow(10.0)), ..ALIKE },
+    Scenario { name: "restart_cold", fault: fault_of(Kind::Restart(8.0), 2), ..ALIKE },
+    Scenario { name: "gateway_blackhole_1x3", fault: fault(Kind::Fails(1.0)), ..GATEWAY },
+    Scenario { name: "gateway_silent_1x3", fault: fault(Kind::Silent), ..GATEWAY },
+    Scenario { name: "gateway_slow_1x3", fault: fault(Kind::Slow(10.0)), ..GATEWAY },
+    Scenario { name: "gateway_restart_1x3", fault: fault_of(Kind::Restart(8.0), 2), ..GATEWAY },
+    // 133 calls a second to each, as the comparison of whole gateways sends them
+    Scenario {
+        name: "gateway_dead_7s",
+        load: 1.0 / 6.0,
+        fault: fault_of(Kind::Fails(1.0), 7),
+        ..GATEWAY
+    },
+    // never full, so that nothing but weights and chance tells them apart
+    Scenario { name: "weights", servers: 3, weights: &[1.0, 2.0, 4.0], load: 0.03, ..ROOMY },
+    // a hundredth of the calls, and a little slower
+    Scenario {
+        name: "canary",
+        servers: 2,
+        slowness: &[1.05, 1.0],
+        weights: &[1.0, 99.0],
+        load: 0.05,
+        ..ROOMY
+    },
+    Scenario {
+        name: "canary_of_20",
+        slowness: &CANARY_SLOWNESS,
+        weights: &CANARY_WEIGHTS,
+        load: 0.005,
+        ..ROOMY
+    },
+];
