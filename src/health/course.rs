@@ -55,15 +55,23 @@ impl Health {
         head: Instant,
     ) {
         if let Some(started) = started.filter(|_| !place.roster.whole_latency()) {
-            // a trial shows that it is back; how late that was is not how fast it is
-            if self.counts(admission) && !admission.is_probe() {
-                self.sample(head.saturating_duration_since(started), place.roster.tick(head));
+            if self.counts(admission) {
+                let took = head.saturating_duration_since(started);
+                self.sample_of(admission, took, place.roster.tick(head));
                 self.publish(place.roster, place.roster.tick(head));
             }
         }
         if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
             let change = trouble.circuit.answered(admission, place.roster.at(head));
             self.changed(place, trouble, change, place.roster.at(head));
+        }
+    }
+
+    /// Takes the time of a call for a sample. That of a trial may be the time up to the return of the
+    /// endpoint: it makes it look faster, and never slower.
+    fn sample_of(&self, admission: Admission, took: Duration, now: Tick) {
+        if !admission.is_probe() || (took.as_nanos() as f32) < self.nanos() {
+            self.sample(took, now);
         }
     }
 
@@ -99,9 +107,9 @@ impl Health {
         if self.counts(admission) {
             let missing = 1.0 - self.ratio(ms);
             self.set_ratio(1.0 - missing * AFTER_SUCCESS, ms);
-            if let Some((to_head, in_all)) = took.filter(|_| !admission.is_probe()) {
+            if let Some((to_head, in_all)) = took {
                 let took = if place.roster.whole_latency() { in_all } else { to_head };
-                self.sample(took, ms);
+                self.sample_of(admission, took, ms);
             }
             self.publish(place.roster, ms);
             if let (Some(rest), Some(started)) = (self.rest(place), started) {
@@ -159,6 +167,17 @@ impl Health {
             false
         };
         self.go_on(place, trouble, admission, verdict, took, hint, look, at);
+        place.freed();
+    }
+
+    /// A call was not made after all: it has no outcome.
+    pub(crate) fn give_back(&self, place: Place<'_>, admission: Admission, now: Instant) {
+        self.end();
+        if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
+            let at = place.roster.at(now);
+            let change = trouble.circuit.probed(admission, Verdict::Dropped, None, None, at);
+            self.changed(place, trouble, change, at);
+        }
         place.freed();
     }
 
