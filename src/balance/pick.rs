@@ -180,6 +180,8 @@ struct Look<'a, A> {
 struct Best<'a, S> {
     member: &'a Arc<Member<S>>,
     cost: f32,
+    /// Calls in flight by weight.
+    rate: f32,
 }
 
 impl<A> Look<'_, A> {
@@ -229,7 +231,7 @@ impl<A> Look<'_, A> {
             if !takes || in_flight >= most || !allows(member) {
                 continue;
             }
-            let cost = full_cost(health.cost(roster, now), in_flight, mean, member);
+            let cost = full_cost(health.cost(roster, now), in_flight as f32, mean, member);
             if cost < least {
                 (best, least) = (Some(member), cost * SAME);
             }
@@ -249,12 +251,19 @@ impl<A> Look<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let mut own = Draws::new(draws.next());
-        let drawn = (0..DRAWS).map(|_| {
-            let draw = own.next();
-            band.draw(draw, || own.next())
-        });
-        self.best(drawn, draws)
+        let mut best = None;
+        for _ in 0..DRAWS {
+            let draw = draws.next();
+            let member = band.draw(draw, || draws.next());
+            let Some(share) = self.share(member) else { continue };
+            if share >= 1.0 || Draws::share(draws.next()) < share {
+                match &mut best {
+                    None => best = Some(self.first(member)),
+                    Some(best) => self.compare(best, member),
+                }
+            }
+        }
+        best.map(|best| best.member)
     }
 
     /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
@@ -274,7 +283,7 @@ impl<A> Look<'_, A> {
             let share = self.share(&members[at])?;
             (share >= 1.0 || Draws::share(draws.next()) < share).then_some(at)
         })?;
-        let mut best = Best { member: &members[first], cost: self.cost(&members[first]) };
+        let mut best = self.first(&members[first]);
         let weight = members[first].info.weight_f32();
         let (before, after) = members.split_at(first);
         for member in after[1..].iter().chain(before) {
@@ -297,23 +306,33 @@ impl<A> Look<'_, A> {
         let start = Draws::below(draws.next(), band.len());
         let mut serving = band.from(start).filter(|member| self.share(member).is_some());
         let first = serving.next()?;
-        let mut best = Best { member: first, cost: self.cost(first) };
+        let mut best = self.first(first);
         serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member));
         Some(best.member)
     }
 
-    #[inline]
+    fn first<'b, S>(&self, member: &'b Arc<Member<S>>) -> Best<'b, S> {
+        let in_flight = member.health.in_flight() as f32;
+        let cost = self.cost(member, in_flight);
+        Best { member, cost, rate: in_flight / member.info.weight_f32() }
+    }
+
+    /// Takes another one if that costs less. It is no less busy than the best where it has less than one
+    /// call fewer than its weight lets expect: one of a hundredth has none at most times, and would win
+    /// each time otherwise.
     fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>) {
-        let cost = self.cost(member);
+        let (weight, in_flight) = (member.info.weight_f32(), member.health.in_flight() as f32);
+        let expected = best.rate * weight;
+        let as_busy = in_flight < expected && in_flight + 1.0 > expected;
+        let cost = self.cost(member, if as_busy { expected } else { in_flight });
         if cost < best.cost * SAME {
-            *best = Best { member, cost };
+            *best = Best { member, cost, rate: in_flight / weight };
         }
     }
 
-    #[inline]
-    fn cost<S>(&self, member: &Member<S>) -> f32 {
+    fn cost<S>(&self, member: &Member<S>, in_flight: f32) -> f32 {
         let slow = member.health.cost(self.ask.roster, self.ask.now);
-        full_cost(slow, member.health.in_flight(), self.mean, member)
+        full_cost(slow, in_flight, self.mean, member)
     }
 
     /// The share of its weight with which a member can be chosen; none where it can't.
@@ -345,8 +364,8 @@ impl<A> Look<'_, A> {
 
 /// `C = L · (1 + q/w) / h²`, of which `slow` is `L / h²`.
 #[inline]
-fn full_cost<S>(slow: f32, in_flight: u32, mean_weight: f32, member: &Member<S>) -> f32 {
-    slow + slow * in_flight as f32 * mean_weight / member.info.weight_f32()
+fn full_cost<S>(slow: f32, in_flight: f32, mean_weight: f32, member: &Member<S>) -> f32 {
+    slow + slow * in_flight * mean_weight / member.info.weight_f32()
 }
 
 /// Takes the median of the latencies anew, from some members that lie evenly among all.
@@ -357,6 +376,11 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
         snapshot.members().step_by(step).map(|member| member.health.nanos()).collect();
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
-    let median = known.get(known.len() / 2).copied().unwrap_or_default();
-    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
+    // the lower one of two: what is usual must not be what the slow one of a pair takes
+    let (median, until) = match known.get(known.len().saturating_sub(1) / 2) {
+        Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
+        // where none is known, the first one is to count at once
+        None => (0.0, now),
+    };
+    roster.set_typical(median, until);
 }

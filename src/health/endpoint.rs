@@ -142,7 +142,9 @@ impl Health {
             (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
         };
         let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
-        self.cost.store(pack(cost, now.saturating_add(FRESH)), Relaxed);
+        // where nothing is known yet, what is known next is to count at once
+        let until = if latency > 0.0 { now.saturating_add(FRESH) } else { now };
+        self.cost.store(pack(cost, until), Relaxed);
         cost
     }
 
@@ -171,8 +173,7 @@ impl Health {
 
     /// The average time to a good answer.
     pub(crate) fn latency(&self) -> Option<Duration> {
-        let (nanos, _) = unpack(self.latency.load(Relaxed));
-        (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
+        duration(self.nanos())
     }
 
     /// The same in nanoseconds, 0 where it is not known.
@@ -253,6 +254,9 @@ impl Health {
     pub(crate) fn trial(&self, place: Place<'_>, now: Tick) -> Option<Admission> {
         let trouble = self.trouble.get()?;
         let at = Duration::from_millis(now);
+        // where answers take long, a trial has as long as other calls
+        let usual = || self.latency().or_else(|| duration(place.roster.typical()));
+        trouble.circuit.be_patient(place.roster.settings().hang_after.patience(usual));
         let (asked, change) = trouble.circuit.admit(at);
         if let Some(change) = change {
             tell(place, &change);
@@ -302,6 +306,11 @@ impl Health {
         let state = |trouble: &Box<Trouble>| trouble.circuit.state(Duration::from_millis(now));
         self.trouble.get().map(state) == Some(CircuitState::HalfOpen)
     }
+}
+
+/// None where it is not known.
+fn duration(nanos: f32) -> Option<Duration> {
+    (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
 }
 
 impl fmt::Debug for Health {
