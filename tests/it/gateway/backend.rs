@@ -150,14 +150,22 @@ impl Call {
     }
 }
 
+/// What became of a load.
+pub(super) struct Calls {
+    pub(super) all: Vec<Call>,
+    /// How late a request was sent: a machine with too much to do is of no use for measuring.
+    pub(super) lag: Duration,
+}
+
 /// Sends 200 requests a second for so long, each fifth a POST, whether those before are answered or
 /// not.
-pub(super) async fn load(gateway: SocketAddr, time: Duration) -> Vec<Call> {
+pub(super) async fn load(gateway: SocketAddr, time: Duration) -> Calls {
     let client = crate::wire::client(crate::wire::Version::H1);
     let mut pace = interval(ms(5));
     let mut calls = JoinSet::new();
+    let mut lag = Duration::ZERO;
     for number in 0..time.as_millis() / 5 {
-        pace.tick().await;
+        lag = lag.max(pace.tick().await.elapsed());
         let client = client.clone();
         let method = if number % 5 == 4 { Method::POST } else { Method::GET };
         calls.spawn(async move {
@@ -176,5 +184,5 @@ pub(super) async fn load(gateway: SocketAddr, time: Duration) -> Vec<Call> {
             call
         });
     }
-    calls.join_all().await
+    Calls { all: calls.join_all().await, lag }
 }
