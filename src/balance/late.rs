@@ -213,7 +213,9 @@ impl<S> Wait<S> {
 
     /// Before the look for an endpoint, so that no change in between is missed.
     fn listen(&self, cx: &Context<'_>) {
-        self.shared.roster.waiting().wait(self.number, cx.waker());
+        let roster = &self.shared.roster;
+        roster.waiting().wait(self.number, cx.waker());
+        roster.room().wait(self.number, cx.waker());
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -223,6 +225,10 @@ impl<S> Wait<S> {
     /// Sleeps up to the time when there may be an endpoint.
     fn sleep(&mut self, none: NoneNow, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let roster = &self.shared.roster;
+        if !none.full {
+            // the end of a call tells that an endpoint is back, and not when it is this one's turn
+            roster.room().leave(self.number);
+        }
         let until = none.soonest.map_or(self.until, |soonest| {
             let rest = Duration::from_millis(soonest.saturating_sub(roster.tick(now)).max(1));
             let later = SPREAD.max(rest / 10).mul_f64(self.jitter);
@@ -239,6 +245,7 @@ impl<S> Wait<S> {
 impl<S> Drop for Wait<S> {
     fn drop(&mut self) {
         self.shared.roster.waiting().leave(self.number);
+        self.shared.roster.room().leave(self.number);
     }
 }
 

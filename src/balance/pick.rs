@@ -37,6 +37,8 @@ pub(super) type Choice<S> = (Arc<Member<S>>, Admission);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NoneNow {
     pub(super) soonest: Option<Tick>,
+    /// One of them is at its limit.
+    pub(super) full: bool,
 }
 
 impl<A> Ask<'_, A> {
@@ -129,8 +131,9 @@ impl<A> Ask<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let (mut soonest, mut cools) = (None, None);
-        let mut only_rests = true;
+        let (mut only_rests, mut full) = (true, false);
         for member in snapshot.members().filter(|member| (self.allows)(member)) {
+            full |= member.is_full(snapshot.max_in_flight);
             match member.health.standing(member.place(), self.now) {
                 Standing::Cools(until) => {
                     if cools.is_none_or(|(_, found)| until < found) {
@@ -152,7 +155,7 @@ impl<A> Ask<'_, A> {
                 Err(next) => soonest = earlier(soonest, next),
             }
         }
-        Err(NoneNow { soonest })
+        Err(NoneNow { soonest, full })
     }
 }
 
@@ -180,8 +183,8 @@ struct Look<'a, A> {
 struct Best<'a, S> {
     member: &'a Arc<Member<S>>,
     cost: f32,
-    /// Calls in flight by weight.
-    rate: f32,
+    /// The weight of the first one.
+    drawn: f32,
 }
 
 impl<A> Look<'_, A> {
@@ -193,8 +196,8 @@ impl<A> Look<'_, A> {
         (0..DRAWS).find_map(|_| {
             let found = match band.only_chunk() {
                 Some((members, weights)) if weights.are_same() => {
-                    let walk = weights.walk(draws.next(), DRAWS);
-                    self.best(walk.map(|at| &members[at]), draws)
+                    let walk = weights.walk(draws.next(), DRAWS).map(|at| &members[at]);
+                    self.least(walk.clone()).or_else(|| self.by_weight(walk, draws))
                 }
                 Some((members, weights)) if members.len() <= DRAWS => {
                     self.whole(members, weights, draws)
@@ -210,12 +213,12 @@ impl<A> Look<'_, A> {
         })
     }
 
-    /// The one that costs least, or the first of several that cost the same.
+    /// Of members of the same weight the one that costs least, or the first of several that cost the same.
+    /// None where that is not all there is to ask.
     #[inline(always)]
-    fn best<'b, S: 'b>(
+    fn least<'b, S: 'b>(
         &self,
         members: impl Iterator<Item = &'b Arc<Member<S>>>,
-        draws: &mut Draws,
     ) -> Option<&'b Arc<Member<S>>>
     where
         A: Fn(&Arc<Member<S>>) -> bool,
@@ -227,11 +230,14 @@ impl<A> Look<'_, A> {
         for member in members {
             let health = &member.health;
             let in_flight = health.in_flight();
-            let takes = health.is_plain() || self.takes_part(member, draws);
-            if !takes || in_flight >= most || !allows(member) {
+            if !health.is_plain() {
+                return None;
+            }
+            if in_flight >= most || !allows(member) {
                 continue;
             }
-            let cost = full_cost(health.cost(roster, now), in_flight as f32, mean, member);
+            let weight = member.info.weight_f32();
+            let cost = full_cost(health.cost(roster, now), in_flight, mean, weight);
             if cost < least {
                 (best, least) = (Some(member), cost * SAME);
             }
@@ -239,36 +245,7 @@ impl<A> Look<'_, A> {
         best
     }
 
-    /// Whether one that is not plain serves, and its share is drawn.
-    #[inline(never)]
-    fn takes_part<S>(&self, member: &Member<S>, draws: &mut Draws) -> bool {
-        let share = self.share_with_care(member);
-        share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share)
-    }
-
-    /// Draws some of many by weight; to look at one of them twice changes nothing.
-    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
-    where
-        A: Fn(&Arc<Member<S>>) -> bool,
-    {
-        let mut best = None;
-        for _ in 0..DRAWS {
-            let draw = draws.next();
-            let member = band.draw(draw, || draws.next());
-            let Some(share) = self.share(member) else { continue };
-            if share >= 1.0 || Draws::share(draws.next()) < share {
-                match &mut best {
-                    None => best = Some(self.first(member)),
-                    Some(best) => self.compare(best, member),
-                }
-            }
-        }
-        best.map(|best| best.member)
-    }
-
-    /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
-    /// probability of its weight by that of the first (as in Metropolis' rule): so those that cost the
-    /// same share by weight, also where a small one has nothing to do while the others have.
+    /// Looks at all of them; the first is drawn by weight.
     fn whole<'b, S>(
         &self,
         members: &'b [Arc<Member<S>>],
@@ -278,22 +255,47 @@ impl<A> Look<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let first = (0..DRAWS).find_map(|_| {
+        let (first, mut best) = (0..DRAWS).find_map(|_| {
             let at = weights.draw(draws.next());
-            let share = self.share(&members[at])?;
-            (share >= 1.0 || Draws::share(draws.next()) < share).then_some(at)
+            Some((at, self.first(&members[at], draws)?))
         })?;
-        let mut best = self.first(&members[first]);
-        let weight = members[first].info.weight_f32();
         let (before, after) = members.split_at(first);
         for member in after[1..].iter().chain(before) {
-            let Some(share) = self.share(member) else { continue };
-            let chance = share * member.info.weight_f32() / weight;
-            if chance >= 1.0 || Draws::share(draws.next()) < chance {
-                self.compare(&mut best, member);
-            }
+            self.compare(&mut best, member, draws);
         }
         Some(best.member)
+    }
+
+    /// Draws some of many by weight; to look at one of them twice changes nothing.
+    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let mut own = Draws::new(draws.next());
+        let drawn = (0..DRAWS).map(|_| {
+            let draw = own.next();
+            band.draw(draw, || own.next())
+        });
+        self.by_weight(drawn, draws)
+    }
+
+    /// The one that costs least of those that were drawn by weight.
+    fn by_weight<'b, S: 'b>(
+        &self,
+        drawn: impl Iterator<Item = &'b Arc<Member<S>>>,
+        draws: &mut Draws,
+    ) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let mut best = None;
+        for member in drawn {
+            match &mut best {
+                None => best = self.first(member, draws),
+                Some(best) => self.compare(best, member, draws),
+            }
+        }
+        best.map(|best| best.member)
     }
 
     /// Every draw was out: looks from a random one on, so that bad luck never decides.
@@ -304,35 +306,55 @@ impl<A> Look<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let start = Draws::below(draws.next(), band.len());
-        let mut serving = band.from(start).filter(|member| self.share(member).is_some());
+        let mut serving = band.from(start).filter(|member| self.weight(member).is_some());
         let first = serving.next()?;
-        let mut best = self.first(first);
-        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member));
+        let mut best = self.best(first, self.weight(first)?);
+        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member, draws));
         Some(best.member)
     }
 
-    fn first<'b, S>(&self, member: &'b Arc<Member<S>>) -> Best<'b, S> {
-        let in_flight = member.health.in_flight() as f32;
-        let cost = self.cost(member, in_flight);
-        Best { member, cost, rate: in_flight / member.info.weight_f32() }
+    /// One that was drawn by weight, if it can be chosen; on a ramp only now and then.
+    fn first<'b, S>(&self, member: &'b Arc<Member<S>>, draws: &mut Draws) -> Option<Best<'b, S>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let share = self.share(member)?;
+        let taken = share >= 1.0 || Draws::share(draws.next()) < share;
+        taken.then(|| self.best(member, share * member.info.weight_f32()))
     }
 
-    /// Takes another one if that costs less. It is no less busy than the best where it has less than one
-    /// call fewer than its weight lets expect: one of a hundredth has none at most times, and would win
-    /// each time otherwise.
-    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>) {
-        let (weight, in_flight) = (member.info.weight_f32(), member.health.in_flight() as f32);
-        let expected = best.rate * weight;
-        let as_busy = in_flight < expected && in_flight + 1.0 > expected;
-        let cost = self.cost(member, if as_busy { expected } else { in_flight });
+    fn best<'b, S>(&self, member: &'b Arc<Member<S>>, weight: f32) -> Best<'b, S> {
+        Best { member, cost: self.cost(member, weight), drawn: weight }
+    }
+
+    /// Takes the other one if it costs less. One of a smaller weight is asked the less often: it has
+    /// nothing to do most of the time, and would else get more than its share whenever others have.
+    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>, draws: &mut Draws)
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let Some(weight) = self.weight(member) else { return };
+        let part = weight / best.drawn;
+        if part < 1.0 && Draws::share(draws.next()) >= part * part {
+            return;
+        }
+        let cost = self.cost(member, weight);
         if cost < best.cost * SAME {
-            *best = Best { member, cost, rate: in_flight / weight };
+            *best = Best { member, cost, ..*best };
         }
     }
 
-    fn cost<S>(&self, member: &Member<S>, in_flight: f32) -> f32 {
+    fn cost<S>(&self, member: &Member<S>, weight: f32) -> f32 {
         let slow = member.health.cost(self.ask.roster, self.ask.now);
-        full_cost(slow, in_flight, self.mean, member)
+        full_cost(slow, member.health.in_flight(), self.mean, weight)
+    }
+
+    /// The weight of a member as far as its ramp has come; none where it can't be chosen.
+    fn weight<S>(&self, member: &Arc<Member<S>>) -> Option<f32>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        Some(self.share(member)? * member.info.weight_f32())
     }
 
     /// The share of its weight with which a member can be chosen; none where it can't.
@@ -364,8 +386,8 @@ impl<A> Look<'_, A> {
 
 /// `C = L · (1 + q/w) / h²`, of which `slow` is `L / h²`.
 #[inline]
-fn full_cost<S>(slow: f32, in_flight: f32, mean_weight: f32, member: &Member<S>) -> f32 {
-    slow + slow * in_flight * mean_weight / member.info.weight_f32()
+fn full_cost(slow: f32, in_flight: u32, mean: f32, weight: f32) -> f32 {
+    slow + slow * in_flight as f32 * mean / weight
 }
 
 /// Takes the median of the latencies anew, from some members that lie evenly among all.

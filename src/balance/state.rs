@@ -51,7 +51,8 @@ impl<S: Send + Sync> Reserved<S> {
         S: 'static,
     {
         let (Seat(member), admission) = recorder.leave_seat()?;
-        Some(Self { member: Some(member), admission, inside: false })
+        // its service was asked, and has not said that it waits
+        Some(Self { member: Some(member), admission, inside: true })
     }
 
     /// The call is made.

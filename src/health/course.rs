@@ -1,13 +1,13 @@
 //! How the end of a call changes what is known of its endpoint.
 
-use super::endpoint::{Health, Place, SUCCESS};
+use super::endpoint::{FEW, Health, Place, SUCCESS};
 use super::gate::{
     ATTENTION, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
 };
 use super::trouble::{Checked, Trouble};
 use crate::circuit::{Admission, Change, CircuitState, Verdict};
 use crate::clock::Instant;
-use crate::ewma::{Tick, tick};
+use crate::ewma::{Tick, pack, tick};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use crate::record::Ending;
@@ -39,7 +39,7 @@ impl Health {
             let head = started.map(|_| now);
             return self.succeeded_after_trouble(place, admission, started, head, now);
         }
-        self.flow.fetch_add(SUCCESS - 1, Relaxed);
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
         if let Some(started) = started {
             self.sample(now.saturating_duration_since(started), place.roster.tick(now));
         }
@@ -99,7 +99,7 @@ impl Health {
         head: Option<Instant>,
         now: Instant,
     ) {
-        self.flow.fetch_add(SUCCESS - 1, Relaxed);
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
         let trouble = self.trouble(place);
         let (at, ms) = (place.roster.at(now), place.roster.tick(now));
         let since = |end: Instant| Some(end.saturating_duration_since(started?));
@@ -121,7 +121,9 @@ impl Health {
         }
         let look = trouble.circuit.succeeded(admission, took, at);
         self.go_on(place, trouble, admission, Verdict::Good, took, None, look, at);
-        let calm = self.ratio.load(Relaxed) == 0 && trouble.checked() == Checked::HEALTHY;
+        let calm = self.ratio.load(Relaxed) == 0
+            && trouble.checked() == Checked::HEALTHY
+            && trouble.lingering(place.roster.typical(), ms) < FEW;
         if calm && !place.roster.settings().watches_successes() {
             self.gate.fetch_and(!WATCHED, SeqCst);
         }
@@ -137,6 +139,9 @@ impl Health {
         ending: &Ending,
         now: Instant,
     ) {
+        if ending.unpolled {
+            return self.give_back(place, admission, now);
+        }
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
             let head = ending.head.or(Some(now));
@@ -155,6 +160,9 @@ impl Health {
         }
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
+        if matches!(ending.outcome, Outcome::Neutral | Outcome::Unsuitable) && !ending.dropped {
+            self.linger(place, trouble, since(ending.head.unwrap_or(now)), ms);
+        }
         let look = if verdict == Verdict::Bad {
             if self.counts(admission) {
                 self.gate.fetch_or(WATCHED, SeqCst);
@@ -179,6 +187,19 @@ impl Health {
             self.changed(place, trouble, change, at);
         }
         place.freed();
+    }
+
+    /// An answer that says nothing came this soon: for its cost, the call stays as long as others do, or
+    /// the endpoint would look idle and gain traffic.
+    fn linger(&self, place: Place<'_>, trouble: &Trouble, took: Option<Duration>, now: Tick) {
+        let (usual, took) = (place.roster.typical(), took.unwrap_or_default().as_nanos() as f32);
+        if took < usual {
+            trouble
+                .lingers
+                .store(pack(trouble.lingering(usual, now) + 1.0 - took / usual, now), Relaxed);
+            self.gate.fetch_or(WATCHED, SeqCst);
+            self.publish(place.roster, now);
+        }
     }
 
     fn cool(
@@ -281,8 +302,8 @@ impl Place<'_> {
     /// A call has ended: where all were at their limits, there is room now.
     #[inline]
     fn freed(&self) {
-        if !self.roster.waiting().is_empty() {
-            self.roster.waiting().wake();
+        if !self.roster.room().is_empty() {
+            self.roster.room().wake();
         }
     }
 }

@@ -26,6 +26,8 @@ const WHOLE: f32 = 0.99;
 const FRESH: Tick = 100;
 /// A ramp begins with this share, as Envoy's slow start does.
 const RAMP_FROM: f32 = 0.1;
+/// Fewer calls that linger don't matter.
+pub(super) const FEW: f32 = 0.05;
 /// Where no repeatable request came for so many pauses, another one serves as the trial.
 const PATIENCE: u64 = 10;
 
@@ -100,11 +102,12 @@ impl Health {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        (self.flow.load(Relaxed) % SUCCESS) as u32
+        // one that waits for room says so and then looks here, and a call that ends does the reverse
+        (self.flow.load(SeqCst) % SUCCESS) as u32
     }
 
     pub(super) fn end(&self) {
-        self.flow.fetch_sub(1, Relaxed);
+        self.flow.fetch_sub(1, SeqCst);
     }
 
     /// Whether nothing is to be asked before it is chosen.
@@ -141,10 +144,16 @@ impl Health {
             (nanos, _) if usual == 0.0 => nanos,
             (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
         };
-        let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
-        // where nothing is known yet, what is known next is to count at once
-        let until = if latency > 0.0 { now.saturating_add(FRESH) } else { now };
-        self.cost.store(pack(cost, until), Relaxed);
+        let lingering = self.trouble.get().map_or(0.0, |trouble| trouble.lingering(usual, now));
+        let health = self.health(now).max(1e-6);
+        let cost = latency.max(1.0) * (1.0 + lingering) / (health * health);
+        let fresh = match latency {
+            // where nothing is known yet, what is known next is to count at once
+            0.0 => 0,
+            _ if lingering < FEW => FRESH,
+            _ => 1,
+        };
+        self.cost.store(pack(cost, now.saturating_add(fresh)), Relaxed);
         cost
     }
 

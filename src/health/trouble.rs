@@ -3,6 +3,7 @@
 use super::cool::CoolDown;
 use super::settings::Settings;
 use crate::circuit::Circuit;
+use crate::ewma::{Tick, left, unpack};
 use crate::outcome::Outcome;
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub(super) struct Trouble {
     checked: AtomicU64,
     /// What each of them found last.
     findings: Mutex<BTreeMap<u64, Checked>>,
+    /// Calls that count as if they were still in flight.
+    pub(super) lingers: AtomicU64,
     pub(super) counts: Counts,
 }
 
@@ -38,8 +41,15 @@ impl Trouble {
             returned_at: AtomicU64::default(),
             checked: AtomicU64::new(Checked::HEALTHY.word()),
             findings: Mutex::default(),
+            lingers: AtomicU64::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// How many calls count as if they were in flight, where calls take this many nanoseconds.
+    pub(super) fn lingering(&self, usual: f32, now: Tick) -> f32 {
+        let (count, at) = unpack(self.lingers.load(Relaxed));
+        count * left(now.saturating_sub(at), (usual / 1e6).max(1.0))
     }
 
     /// The worst of what probes found.

@@ -35,6 +35,8 @@ pub(crate) struct Ending {
     pub(crate) evidence: Evidence,
     /// Its caller left before there was an answer.
     pub(crate) dropped: bool,
+    /// It was not polled by then.
+    pub(crate) unpolled: bool,
     /// When it began, if that was noted.
     pub(crate) started: Option<Instant>,
     /// When the head of its answer came, if it went on after that.
@@ -44,7 +46,8 @@ pub(crate) struct Ending {
 impl Ending {
     /// Of an attempt that took no time.
     pub(crate) fn at_once(outcome: Outcome, evidence: Evidence) -> Self {
-        Self { outcome, evidence, dropped: false, started: None, head: None }
+        let (dropped, unpolled) = (false, false);
+        Self { outcome, evidence, dropped, unpolled, started: None, head: None }
     }
 }
 
@@ -155,7 +158,7 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
     pub(crate) fn settle(&mut self, outcome: Outcome, evidence: Evidence) {
         if let Some(target) = self.target.take() {
             let started = self.started;
-            let ending = Ending { outcome, evidence, dropped: false, started, head: None };
+            let ending = Ending { started, ..Ending::at_once(outcome, evidence) };
             target.ledger().settle(self.admission, &ending);
         }
     }
@@ -203,8 +206,12 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
             Place::Waits => hangs().is_some(),
         };
         let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
-        let evidence = Evidence::default();
-        let ending = Ending { outcome, evidence, dropped: true, started, head: None };
+        let ending = Ending {
+            dropped: true,
+            unpolled: place == Place::Unpolled,
+            started,
+            ..Ending::at_once(outcome, Evidence::default())
+        };
         target.ledger().settle(admission, &ending);
     }
 }
@@ -279,7 +286,7 @@ impl AnswerRecorder {
     fn end(&mut self, outcome: Outcome, evidence: Evidence) {
         if let Some(ledger) = self.ledger.take() {
             let (started, head) = (self.started, Some(self.head));
-            let ending = Ending { outcome, evidence, dropped: false, started, head };
+            let ending = Ending { started, head, ..Ending::at_once(outcome, evidence) };
             ledger.settle(self.admission, &ending);
         }
     }
