@@ -21,13 +21,13 @@ impl Seeds {
         Self(AtomicU64::new(seed))
     }
 
-    pub(crate) fn next(&self) -> u64 {
-        self.0.fetch_add(STEP, Relaxed)
-    }
-
-    /// Begins anew.
+    /// Begins anew, with this seed.
     pub(crate) fn sow(&self, seed: u64) {
         self.0.store(seed, Relaxed);
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(STEP, Relaxed)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The handle of a set: what is in it, from outside.
 
+use super::content::{Changes, Content};
 use super::endpoint::{Endpoint, EndpointInfo, checked_weight};
-use super::set::{Band, Member, Snapshot};
+use super::set::{Band, CHUNK, Member, Snapshot};
 use super::situation::Situation;
 use crate::clock;
 use crate::error::InvalidSetting;
 use crate::ewma::Tick;
-use crate::health::{CoolDown, Health, OutcomeCounts, Roster, Settings, Standing};
+use crate::health::{Health, OutcomeCounts, Roster, Settings, Standing};
 use crate::stripe::{Found, Swap};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
@@ -42,68 +43,6 @@ pub(super) struct Shared<S> {
     content: Mutex<Content<S>>,
 }
 
-struct Content<S> {
-    bands: BTreeMap<(u8, usize), Band<S>>,
-    drained: Band<S>,
-    /// The zones, nearest first.
-    zones: Arc<[Arc<str>]>,
-    scopes: HashMap<Arc<str>, Weak<CoolDown>>,
-}
-
-impl<S> Content<S> {
-    fn zone(&self, info: &EndpointInfo) -> usize {
-        let own = info.zone_name();
-        let near = |zone: &Arc<str>| Some(zone) == own;
-        self.zones.iter().position(near).unwrap_or(self.zones.len())
-    }
-
-    fn get(&self, name: &str) -> Option<&Arc<Member<S>>> {
-        self.serving(name).or_else(|| self.drained.get(name))
-    }
-
-    fn serving(&self, name: &str) -> Option<&Arc<Member<S>>> {
-        self.bands.values().find_map(|band| band.get(name))
-    }
-
-    fn put(&mut self, member: Arc<Member<S>>) {
-        let key = (member.info.tier(), self.zone(&member.info));
-        member.roster.enroll(member.info.tier());
-        let band = self.bands.entry(key).or_default();
-        *band = band.with(member);
-    }
-
-    /// Takes a member out of those that serve.
-    fn take(&mut self, name: &str) -> Option<Arc<Member<S>>> {
-        let (key, member) =
-            self.bands.iter().find_map(|(key, band)| Some((*key, band.get(name)?.clone())))?;
-        member.roster.strike_off(key.0);
-        let band = self.bands.entry(key).or_default();
-        *band = band.without(name);
-        if band.len() == 0 {
-            self.bands.remove(&key);
-        }
-        Some(member)
-    }
-
-    fn remove(&mut self, name: &str) -> Option<Arc<Member<S>>> {
-        if let Some(member) = self.take(name) {
-            return Some(member);
-        }
-        let member = self.drained.get(name)?.clone();
-        self.drained = self.drained.without(name);
-        Some(member)
-    }
-
-    fn is_warm(&self, tier: u8) -> bool {
-        let bands = self.bands.range((tier, 0)..=(tier, usize::MAX));
-        bands.flat_map(|(_, band)| band.iter()).any(|member| member.health.nanos() > 0.0)
-    }
-
-    fn members(&self) -> impl Iterator<Item = &Arc<Member<S>>> {
-        self.bands.values().flat_map(Band::iter)
-    }
-}
-
 impl<S> Shared<S> {
     pub(super) fn snapshot(&self) -> Found<Snapshot<S>> {
         self.snapshot.find()
@@ -117,16 +56,8 @@ impl<S> Shared<S> {
         }
         if zones != content.zones {
             content.zones = zones;
-            let mut bands: BTreeMap<_, Vec<_>> = BTreeMap::new();
-            for member in content.members() {
-                let key = (member.info.tier(), content.zone(&member.info));
-                bands.entry(key).or_default().push(member.clone());
-            }
-            let by_name = |members: &mut Vec<Arc<Member<S>>>| {
-                members.sort_by(|one, other| one.info.name().cmp(other.info.name()));
-            };
-            bands.values_mut().for_each(by_name);
-            content.bands = bands.into_iter().map(|(key, band)| (key, Band::of(band))).collect();
+            let members = content.members().cloned().collect();
+            content.arrange(members);
         }
         self.roster.tell(settings);
         self.publish(content, false);
@@ -153,19 +84,28 @@ impl<S> Shared<S> {
         self.roster.waiting().wake();
     }
 
-    fn member(&self, content: &mut Content<S>, endpoint: Endpoint<S>, now: Tick) -> Member<S> {
+    fn member(
+        &self,
+        content: &mut Content<S>,
+        warm: &mut HashMap<u8, bool>,
+        endpoint: Endpoint<S>,
+        now: Tick,
+    ) -> Member<S> {
         let Endpoint { name, service, weight, tier, mut extras } = endpoint;
         if let Some(scope) = extras.as_mut().and_then(|extras| extras.scope.as_mut()) {
             match content.scopes.get(&scope.name).and_then(Weak::upgrade) {
                 Some(rest) => scope.rest = rest,
                 None => {
-                    content.scopes.retain(|_, rest| rest.strong_count() > 0);
+                    if content.scopes.len() == content.scopes.capacity() {
+                        content.scopes.retain(|_, rest| rest.strong_count() > 0);
+                    }
                     content.scopes.insert(scope.name.clone(), Arc::downgrade(&scope.rest));
                 }
             }
         }
         let settings = self.roster.settings();
-        let ramps = !settings.slow_start.is_zero() && content.is_warm(tier);
+        let ramps = !settings.slow_start.is_zero()
+            && *warm.entry(tier).or_insert_with(|| content.is_warm(tier));
         let info = EndpointInfo::new(name, weight, tier, extras);
         let health = Health::new(
             settings.watches_successes(),
@@ -249,8 +189,7 @@ impl<S> Endpoints<S> {
     /// Returns how many endpoints there are, drained ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        let content = self.shared.content.lock();
-        content.bands.values().map(Band::len).sum::<usize>() + content.drained.len()
+        self.shared.content.lock().len()
     }
 
     /// Tells whether there is none.
@@ -280,25 +219,32 @@ impl<S> Endpoints<S> {
 
     /// Makes some changes at once; tells whether there were any.
     pub(super) fn apply(&self, edits: impl IntoIterator<Item = Edit<S>>) -> bool {
+        // what makes them may run anything, and so nothing is locked yet
+        let edits: Vec<_> = edits.into_iter().collect();
         let now = self.shared.now();
         let mut content = self.shared.content.lock();
-        let (mut gone, mut put) = (Vec::new(), Vec::new());
-        let mut changed = false;
+        let (mut gone, mut warm) = (Vec::new(), HashMap::new());
+        let mut changes: Changes<S> = BTreeMap::new();
         for edit in edits {
-            let name = match &edit {
-                Edit::Insert(endpoint) => endpoint.name.clone(),
-                Edit::Remove(name) => name.clone(),
+            let (name, new) = match edit {
+                Edit::Insert(endpoint) => {
+                    let name = endpoint.name.clone();
+                    let member = self.shared.member(&mut content, &mut warm, endpoint, now);
+                    (name, Some(Arc::new(member)))
+                }
+                Edit::Remove(name) => (name, None),
             };
-            gone.extend(content.remove(&name));
-            if let Edit::Insert(endpoint) = edit {
-                let member = Arc::new(self.shared.member(&mut content, endpoint, now));
-                content.put(member.clone());
-                put.push(member);
-            }
+            gone.extend(changes.insert(name, new).flatten());
         }
-        changed |= !gone.is_empty() || !put.is_empty();
+        let mut changed = changes.values().any(Option::is_some);
+        if changes.len() * CHUNK > content.len() && changes.len() > 1 {
+            gone.extend(content.change_many(changes));
+        } else {
+            gone.extend(changes.into_iter().filter_map(|(name, new)| content.change(&name, new)));
+        }
+        changed |= !gone.is_empty();
         if changed {
-            gone.iter().for_each(|member| member.health.leave(member.place()));
+            gone.iter().for_each(|member| member.health.leave());
             self.shared.publish(content, true);
         }
         // services are dropped where nothing is locked, since that may run anything

@@ -1,5 +1,6 @@
 //! Sends each request to the endpoint that will serve it best.
 
+mod content;
 mod endpoint;
 mod endpoints;
 mod error;

@@ -259,9 +259,12 @@ impl<A> Look<'_, A> {
             let at = weights.draw(draws.next());
             Some((at, self.first(&members[at], draws)?))
         })?;
-        let (before, after) = members.split_at(first);
-        for member in after[1..].iter().chain(before) {
-            self.compare(&mut best, member, draws);
+        // from a random one on, or what a sick one leaves would go to the one behind it
+        let (before, after) = members.split_at(Draws::below(draws.next(), members.len()));
+        for member in after.iter().chain(before) {
+            if !std::ptr::eq(member, &members[first]) {
+                self.compare(&mut best, member, draws);
+            }
         }
         Some(best.member)
     }
@@ -401,8 +404,8 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
     // the lower one of two: what is usual must not be what the slow one of a pair takes
     let (median, until) = match known.get(known.len().saturating_sub(1) / 2) {
         Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
-        // where none is known, the first one is to count at once
-        None => (0.0, now),
+        // what was known before is better than nothing, and the first one is to count at once
+        None => (roster.typical(), now),
     };
     roster.set_typical(median, until);
 }

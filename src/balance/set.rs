@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// So many members are copied for one change; one draw finds any of them.
-const CHUNK: usize = 1_024;
+pub(super) const CHUNK: usize = 1_024;
 
 /// An endpoint that is in the set, or was when a call to it began.
 pub(super) struct Member<S> {

@@ -6,6 +6,7 @@ use super::tiers::{Count, Load, loads};
 use crate::ewma::{LAST_TICK, Tick};
 use crate::health::{Roster, Standing};
 use crate::sync::{AtomicU64, Mutex, Ordering::SeqCst};
+use std::sync::Arc;
 
 /// Larger sets are looked through at most once in so many milliseconds.
 const LARGE: usize = 2_000;
@@ -25,10 +26,10 @@ pub(super) struct Situation {
     found: Mutex<Found>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Found {
     at: Tick,
-    loads: Vec<Load>,
+    loads: Arc<[Load]>,
 }
 
 impl Situation {
@@ -73,7 +74,12 @@ impl Situation {
     }
 
     /// The loads of the tiers.
-    pub(super) fn loads<S>(&self, snapshot: &Snapshot<S>, roster: &Roster, now: Tick) -> Vec<Load> {
+    pub(super) fn loads<S>(
+        &self,
+        snapshot: &Snapshot<S>,
+        roster: &Roster,
+        now: Tick,
+    ) -> Arc<[Load]> {
         let mut found = self.found.lock();
         let changes = roster.changes();
         let known = self.seen.load(SeqCst) == changes && now < self.until.load(SeqCst);
@@ -83,7 +89,8 @@ impl Situation {
             return found.loads.clone();
         }
         let survey = Survey::of(snapshot, now);
-        *found = Found { at: now, loads: loads(&survey.counts, roster.settings().panic_threshold) };
+        let loads = loads(&survey.counts, roster.settings().panic_threshold);
+        *found = Found { at: now, loads: loads.into() };
         self.until.store(survey.until, SeqCst);
         self.next_trial.store(survey.next_trial, SeqCst);
         self.last_resort.store(survey.last_resort, SeqCst);

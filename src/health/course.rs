@@ -2,7 +2,7 @@
 
 use super::endpoint::{FEW, Health, Place, SUCCESS};
 use super::gate::{
-    ATTENTION, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
+    ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
 };
 use super::trouble::{Checked, Trouble};
 use crate::circuit::{Admission, Change, CircuitState, Verdict};
@@ -144,6 +144,14 @@ impl Health {
         }
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
+            if self.gate.load(Relaxed) & ATTENTION == 0 {
+                self.flow.fetch_add(SUCCESS - 1, Relaxed);
+                // the latency of the head was noted when that came
+                if let Some(started) = ending.started.filter(|_| place.roster.whole_latency()) {
+                    self.sample(now.saturating_duration_since(started), place.roster.tick(now));
+                }
+                return place.freed();
+            }
             let head = ending.head.or(Some(now));
             return self.succeeded_after_trouble(place, admission, ending.started, head, now);
         }
@@ -212,6 +220,9 @@ impl Health {
     ) {
         let began = started.map_or(now, |started| place.roster.tick_of(started));
         let most = place.roster.settings().max_cool_down;
+        if most.is_zero() {
+            return;
+        }
         let rest = place.scope.unwrap_or(&trouble.cool);
         let until = rest.throttled(now, began, hint, most, place.roster.jitter());
         self.gate.fetch_or(COOLS | WATCHED, SeqCst);
@@ -240,6 +251,9 @@ impl Health {
             self.changed(place, trouble, change, now);
         } else if look {
             let eject = || {
+                if self.gate.load(SeqCst) & AWAY != 0 {
+                    return None;
+                }
                 let change = trouble.circuit.look(admission, hint, now)?;
                 self.gate.fetch_or(EJECTED, SeqCst);
                 Some(change)
@@ -267,7 +281,7 @@ impl Health {
             let ramp = ramp_word(ms, length.min(LONGEST_RAMP));
             let back = |gate: u64| Some(without_ramp(gate) & !EJECTED | ramp | WATCHED);
             let gate = self.gate.fetch_update(SeqCst, SeqCst, back).unwrap_or_default();
-            if gate & (EJECTED | GONE) == EJECTED {
+            if gate & (EJECTED | AWAY) == EJECTED {
                 place.roster.returned(place.tier);
             }
             place.roster.changed();

@@ -3,7 +3,8 @@
 use super::cool::{CoolDown, Rest};
 use super::course::tell;
 use super::gate::{
-    BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word, without_ramp,
+    AWAY, BARRED, DOWN, EJECTED, GONE, LIMITED, RAMPS, SCOPED, WATCHED, ramp, ramp_word,
+    without_ramp,
 };
 use super::roster::Roster;
 use super::trouble::{Checked, OutcomeCounts, Trouble};
@@ -121,19 +122,35 @@ impl Health {
         self.gate.fetch_or(WATCHED, SeqCst);
     }
 
+    /// It serves in its tier.
+    pub(crate) fn enroll(&self, place: Place<'_>) {
+        place.roster.enroll(place.tier, || self.gate.fetch_and(!AWAY, SeqCst) & EJECTED != 0);
+    }
+
+    /// It gets no more calls, whatever becomes of those that are under way.
+    pub(crate) fn strike_off(&self, place: Place<'_>) {
+        place.roster.strike_off(place.tier, || self.gate.fetch_or(AWAY, SeqCst) & EJECTED != 0);
+    }
+
     /// It is no longer in the set: what becomes of its calls matters to nobody.
-    pub(crate) fn leave(&self, place: Place<'_>) {
-        let gate = self.gate.fetch_or(GONE, SeqCst);
-        if gate & EJECTED != 0 {
-            place.roster.returned(place.tier);
-        }
+    pub(crate) fn leave(&self) {
+        self.gate.fetch_or(GONE, SeqCst);
     }
 
     /// The part of the cost of a call that does not hang on what is in flight.
     #[inline]
     pub(crate) fn cost(&self, roster: &Roster, now: Tick) -> f32 {
         let (cost, until) = unpack(self.cost.load(Relaxed));
-        if now < until { cost } else { self.publish(roster, now) }
+        if now < until { cost } else { self.fresh_cost(roster, now) }
+    }
+
+    #[cold]
+    fn fresh_cost(&self, roster: &Roster, now: Tick) -> f32 {
+        if self.cost.load(Relaxed) == 0 {
+            // nothing was ever recorded
+            return roster.typical().max(1.0);
+        }
+        self.publish(roster, now)
     }
 
     #[cold]
@@ -178,6 +195,11 @@ impl Health {
     pub(super) fn set_ratio(&self, ratio: f32, now: Tick) {
         let word = if ratio >= WHOLE { 0 } else { pack(ratio.max(1e-6), now) };
         self.ratio.store(word, Relaxed);
+    }
+
+    /// Whether the share of good answers is less than whole.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ratio.load(Relaxed) != 0
     }
 
     /// The average time to a good answer.
@@ -305,7 +327,7 @@ impl Health {
         }
     }
 
-    /// How often it was ejected; trials that failed are not counted.
+    /// How often it was ejected, trials that failed included.
     pub(crate) fn ejections(&self) -> u64 {
         self.trouble.get().map_or(0, |trouble| trouble.circuit.opened())
     }

@@ -13,7 +13,9 @@ pub(super) const RAMPS: u64 = 1 << 45;
 pub(super) const DOWN: u64 = 1 << 46;
 pub(super) const BARRED: u64 = 1 << 47;
 pub(super) const GONE: u64 = 1 << 48;
-const RAMP_SHIFT: u32 = 49;
+/// Neither its tier nor those that are ejected in it are counted with this one.
+pub(super) const AWAY: u64 = 1 << 49;
+const RAMP_SHIFT: u32 = 50;
 const RAMP_STEP: Tick = 100;
 /// Where a success is more than a number and a latency.
 pub(super) const ATTENTION: u64 = WATCHED | SCOPED | EJECTED | COOLS;

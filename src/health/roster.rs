@@ -70,7 +70,7 @@ impl Roster {
             seeds: Seeds::random(),
             draws: Default::default(),
         };
-        roster.sow(roster.seeds.next());
+        roster.draws.iter().for_each(|draws| draws.0.store(roster.seeds.next(), Relaxed));
         roster.tell(settings);
         roster
     }
@@ -144,11 +144,11 @@ impl Roster {
         self.words.0.typical.store(pack(nanos, until), Relaxed);
     }
 
-    /// Makes all that is left to chance begin with this seed.
+    /// Makes all that is left to chance begin with this seed: on every thread the same, since a thread is
+    /// not always given the same stripe.
     pub(crate) fn sow(&self, seed: u64) {
-        let seeds = Seeds::seeded(seed);
-        self.draws.iter().for_each(|draws| draws.0.store(seeds.next(), Relaxed));
-        self.seeds.sow(seeds.next());
+        self.seeds.sow(seed);
+        self.draws.iter().for_each(|draws| draws.0.store(seed, Relaxed));
     }
 
     /// The draws of a call.
@@ -173,13 +173,18 @@ impl Roster {
         Rng::new(self.seeds.next()).share()
     }
 
-    pub(crate) fn enroll(&self, tier: u8) {
-        self.census.lock().entry(tier).or_default().endpoints += 1;
+    /// Counts an endpoint; `ejected` is asked where no other one can be ejected or leave.
+    pub(super) fn enroll(&self, tier: u8, ejected: impl FnOnce() -> bool) {
+        let mut census = self.census.lock();
+        let count = census.entry(tier).or_default();
+        count.endpoints += 1;
+        count.ejected += u32::from(ejected());
     }
 
-    pub(crate) fn strike_off(&self, tier: u8) {
+    pub(super) fn strike_off(&self, tier: u8, ejected: impl FnOnce() -> bool) {
         if let Some(count) = self.census.lock().get_mut(&tier) {
             count.endpoints = count.endpoints.saturating_sub(1);
+            count.ejected = count.ejected.saturating_sub(ejected().into());
         }
     }
 

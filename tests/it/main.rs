@@ -18,4 +18,5 @@ mod regressions;
 mod replay;
 mod retry;
 mod tidy;
+mod track;
 mod wire;

@@ -17,7 +17,31 @@ const RANKS: [&[&str]; 4] = [
 const GUIDE: &str = "guide";
 
 /// The files of each middleware; a file imports only what stands left of it.
-const ORDER: [(&str, &[&str]); 3] = [
+const ORDER: [(&str, &[&str]); 5] = [
+    (
+        "balance",
+        &[
+            "error",
+            "endpoint",
+            "tiers",
+            "weights",
+            "situation",
+            "set",
+            "pick",
+            "content",
+            "endpoints",
+            "follow",
+            "probe",
+            "http_check",
+            "policy",
+            "state",
+            "late",
+            "future",
+            "service",
+            "layer",
+        ],
+    ),
+    ("track", &["state", "future", "service", "layer"]),
     ("retry", &["handle", "policy", "state", "future", "service", "layer"]),
     (
         "circuit_breaker",

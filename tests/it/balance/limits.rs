@@ -217,7 +217,7 @@ async fn a_rule_that_degrades_is_refused() {
 /// J9
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_new_in_a_warm_set_starts_slowly() {
-    for tasks in [1, 10] {
+    for tasks in [4, 10] {
         let world = World::new(2);
         let balance = world.balance();
         load(&balance, tasks, secs(1)).await;
@@ -234,8 +234,8 @@ async fn an_endpoint_that_is_new_in_a_warm_set_starts_slowly() {
             shares.push(3.0 * new.count() as f64 / (new.count() + others) as f64);
         }
         assert!((0.03..0.3).contains(&shares[0]), "{shares:.2?}, {tasks} tasks");
-        assert!(shares[4] > 0.6 && shares[5] > 0.9, "{shares:.2?}, {tasks} tasks");
-        assert!(shares.windows(2).all(|pair| pair[1] > pair[0] - 0.1), "{shares:.2?}");
+        assert!(shares[4] > 0.5 && shares[5] > 0.75, "{shares:.2?}, {tasks} tasks");
+        assert!(shares.windows(2).all(|pair| pair[1] > pair[0] - 0.25), "{shares:.2?}");
         assert_eq!(world.state(2), EndpointState::Available);
     }
 }

@@ -18,7 +18,8 @@ async fn with_five_of_six_dead_the_last_one_carries_on() {
         let first = load(&balance, tasks, secs(1)).await;
         let then = load(&balance, tasks, secs(10)).await;
         let ejected = (1..6).filter(|at| world.seen(*at).ejections > 0).count();
-        assert_eq!(ejected, 3, "half of them: {world:?}");
+        // of calls one after another, few go to what failed once, and none needs to be ejected
+        assert_eq!(ejected, if tasks > 1 { 3 } else { 0 }, "at most half of them: {world:?}");
         assert!(first.failed() < 0.5 && then.failed() < 0.1, "{first:?} {then:?}, {tasks} tasks");
         world.do_all(1..6, GOOD);
         load(&balance, tasks, secs(8)).await;

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::support::{ms, now, secs, sleep};
 use http::Method;
 use std::time::Duration;
-use tower::{Layer, ServiceBuilder};
+use tower::ServiceBuilder;
 use tower_failover::balance::{BalanceLayer, EndpointState};
 use tower_failover::retry::RetryLayer;
 
@@ -146,9 +146,9 @@ async fn one_that_throttles_again_comes_back_by_one_trial() {
     assert!((1..=6).contains(&asked), "{asked} times in 20 s");
 }
 
-/// The methods that a dead endpoint of two was asked with, while these came in turn, and when.
+/// The methods that a dead endpoint of three was asked with, while these came in turn, and when.
 async fn trials(methods: &'static [Method], time: Duration) -> Vec<(Duration, Method)> {
-    let world = World::new(2);
+    let world = World::new(3);
     let service = ServiceBuilder::new()
         .layer(RetryLayer::http().no_budget())
         .layer(BalanceLayer::http())
@@ -190,12 +190,15 @@ async fn where_no_request_can_be_repeated_others_serve_after_ten_pauses() {
 /// Without a layer that could send it again, nobody knows better, and trials are made with all.
 #[tokio::test(start_paused = true)]
 async fn without_retries_every_request_may_be_a_trial() {
-    let world = World::new(2);
+    let world = World::new(3);
     world.do_all([0], DEAD);
-    let balance = BalanceLayer::http().layer(world.set.clone());
+    let balance = world.balance();
+    load(&balance, 10, ms(100)).await;
+    assert_eq!(world.state(0), EndpointState::Ejected);
+    world.forget();
     let began = now();
-    while began.elapsed() < secs(10) {
+    while began.elapsed() < secs(8) {
         send(&balance, request(Method::POST)).await;
     }
-    assert!(world.counts()[0] > 6, "{:?}", world.counts());
+    assert!(world.counts()[0] >= 4, "{:?}", world.counts());
 }
