@@ -60,17 +60,22 @@ impl Health {
     ) {
         if let Some(started) = started.filter(|_| !place.roster.whole_latency()) {
             if self.counts(admission) {
-                self.sample(
-                    place.roster,
-                    head.saturating_duration_since(started),
-                    place.roster.tick(head),
-                );
+                let took = head.saturating_duration_since(started);
+                self.sample_of(place, admission, took, place.roster.tick(head));
                 self.publish(place.roster, place.roster.tick(head));
             }
         }
         if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
             let change = trouble.circuit.answered(admission, place.roster.at(head));
             self.changed(place, trouble, change, place.roster.at(head));
+        }
+    }
+
+    /// Takes the time of a call for a sample. That of a trial may be the time up to the return of the
+    /// endpoint: it makes it look faster, and never slower.
+    fn sample_of(&self, place: Place<'_>, admission: Admission, took: Duration, now: Tick) {
+        if !admission.is_probe() || (took.as_nanos() as f32) < self.nanos() {
+            self.sample(place.roster, took, now);
         }
     }
 
@@ -108,7 +113,7 @@ impl Health {
             self.set_ratio(1.0 - missing * AFTER_SUCCESS, ms);
             if let Some((to_head, in_all)) = took {
                 let took = if place.roster.whole_latency() { in_all } else { to_head };
-                self.sample(place.roster, took, ms);
+                self.sample_of(place, admission, took, ms);
             }
             self.publish(place.roster, ms);
             if let (Some(rest), Some(started)) = (self.rest(place), started) {

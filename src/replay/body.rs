@@ -50,6 +50,13 @@ impl<B> ReplayBody<B> {
     }
 }
 
+impl<B> Default for ReplayBody<B> {
+    /// A body without anything in it, for requests that are made below the layers, such as checks.
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<B: Body> ReplayBody<B> {
     /// The body of a first attempt, and what keeps it for others; nothing does if it is known to be
     /// too long.

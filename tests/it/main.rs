@@ -10,6 +10,8 @@ mod classify_end;
 mod contract;
 mod cost;
 mod fallback;
+#[cfg(unix)]
+mod gateway;
 mod leaks;
 mod props;
 mod regressions;

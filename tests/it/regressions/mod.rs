@@ -1,5 +1,6 @@
 //! What a hostile review of the layers found, so that it stays closed.
 
+mod balance;
 mod budget;
 mod judge;
 mod record;

@@ -1,0 +1,235 @@
+//! The stack that requests go through, outermost first: fallback, total timeout, retry, balance, and
+//! for each endpoint its address, the attempt timeout and the client.
+
+use super::cli::{Args, EndpointArg, ProbeArg};
+use axum::body::Body;
+use axum::http::header::{HOST, RETRY_AFTER};
+use axum::http::uri::{self, PathAndQuery, Scheme};
+use axum::http::{HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::iter;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tower::timeout::error::Elapsed;
+use tower::{Service, ServiceBuilder};
+use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck, TripRule};
+use tower_failover::classify::{Classify, Evidence, HttpClassifier};
+use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
+use tower_failover::record::RecordBody;
+use tower_failover::replay::ReplayBody;
+use tower_failover::retry::{RetryHandle, RetryLayer};
+use tower_failover::{BoxError, Budget, InvalidSetting, Outcome, Refusal};
+
+/// Answers that were made here, since no endpoint gave one.
+#[derive(Debug, Default)]
+pub(crate) struct OwnAnswers {
+    pub(crate) bad_request: AtomicU64,
+    pub(crate) bad_gateway: AtomicU64,
+    pub(crate) unavailable: AtomicU64,
+    pub(crate) timed_out: AtomicU64,
+}
+
+type HttpClient = Client<HttpConnector, ReplayBody<Incoming>>;
+
+fn client(args: &Args) -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(args.connect_timeout));
+    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
+}
+
+/// Judges by status and error, and knows the errors of this client.
+#[derive(Clone)]
+struct Judge(HttpClassifier);
+
+impl Judge {
+    fn new() -> Self {
+        // without a connection nothing was sent, whatever kept it from being made
+        Self(HttpClassifier::new().refused_if(|error| {
+            chain(error).filter_map(|error| error.downcast_ref()).any(legacy::Error::is_connect)
+        }))
+    }
+}
+
+impl<B> Classify<Response<B>, BoxError> for Judge {
+    fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Outcome {
+        match result {
+            Err(error) if broken_by_caller(&**error) => Outcome::Neutral,
+            result => self.0.classify(result),
+        }
+    }
+
+    fn evidence(&self, result: Result<&Response<B>, &BoxError>) -> Evidence {
+        self.0.evidence(result)
+    }
+}
+
+/// Whether the caller's own body broke off, which is held against no endpoint.
+fn broken_by_caller(error: &(dyn Error + 'static)) -> bool {
+    Refusal::find(error).is_none()
+        && chain(error).filter_map(|error| error.downcast_ref()).any(hyper::Error::is_user)
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as _).or_else(|| error.source())
+    })
+}
+
+/// Makes the answer of a request that no endpoint has answered.
+fn stand_in<Res>(failed: Failed<Res>, own: &OwnAnswers) -> Response<Body> {
+    let error = failed.result.err();
+    let error = error.as_ref().map(|error| &**error as &(dyn Error + 'static));
+    let refusal = error.and_then(Refusal::find);
+    let late = error.is_some_and(|error| chain(error).any(|error| error.is::<Elapsed>()));
+    let (count, status, text) = match failed.outcome {
+        _ if late => (&own.timed_out, StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
+        Outcome::Neutral => (&own.bad_request, StatusCode::BAD_REQUEST, "the request broke off"),
+        Outcome::Failure => (&own.bad_gateway, StatusCode::BAD_GATEWAY, "the answer broke off"),
+        _ => (&own.unavailable, StatusCode::SERVICE_UNAVAILABLE, "no endpoint is available"),
+    };
+    count.fetch_add(1, Relaxed);
+    let mut answer = Response::new(Body::from(format!("{text}\n")));
+    *answer.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let after = refusal.and_then(|refusal| refusal.retry_after()).unwrap_or_default();
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+    answer
+}
+
+/// Rounded up, at least one: a caller that comes too early comes in vain.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)
+}
+
+/// Turns a request into that for one endpoint.
+fn aim<B>(mut request: Request<B>, endpoint: &EndpointArg, keep_host: bool) -> Request<B> {
+    let asked = mem::take(request.uri_mut()).into_parts().path_and_query;
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(endpoint.authority.clone());
+    parts.path_and_query = Some(asked.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    if !keep_host {
+        request.headers_mut().insert(HOST, endpoint.host.clone());
+    }
+    request
+}
+
+/// The service of an endpoint.
+pub(crate) trait Upstream:
+    Service<
+        Request<ReplayBody<Incoming>>,
+        Response = Response<Incoming>,
+        Error = BoxError,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Upstream for S where
+    S: Service<
+            Request<ReplayBody<Incoming>>,
+            Response = Response<Incoming>,
+            Error = BoxError,
+            Future: Send,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Makes the endpoints, all of one type.
+pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>, InvalidSetting> {
+    let client = client(args);
+    let (timeout, keep_host) = (args.attempt_timeout, args.keep_host);
+    let endpoint = |arg: &EndpointArg| {
+        let own = Arc::new(arg.clone());
+        let service = ServiceBuilder::new()
+            .map_request(move |request| aim(request, &own, keep_host))
+            .timeout(timeout)
+            .service(client.clone());
+        Endpoint::new(arg.name.as_str(), service).tier(arg.tier).weight(arg.weight)
+    };
+    args.endpoints.iter().map(endpoint).collect()
+}
+
+/// Asks the endpoints how they are, from time to time and for ever.
+pub(crate) fn probe<S: Upstream>(
+    endpoints: &Endpoints<S>,
+    arg: &ProbeArg,
+) -> Result<impl Future<Output = ()> + Send + use<S>, InvalidSetting> {
+    let check: HttpCheck<ReplayBody<Incoming>> = HttpCheck::get(arg.path.clone());
+    endpoints.probe(check).interval(arg.interval)?.timeout(arg.timeout)
+}
+
+/// The body of an endpoint's answer, or one that was made here.
+pub(crate) type AnswerBody = FallbackBody<RecordBody<Incoming>, Body>;
+
+/// The whole stack.
+pub(crate) trait Proxy:
+    Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Proxy for S where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<AnswerBody>,
+            Error = Infallible,
+            Future: Send,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Puts the layers over the endpoints; returns what watches the retries as well.
+pub(crate) fn stack<S: Upstream>(
+    args: &Args,
+    endpoints: Endpoints<S>,
+    own: Arc<OwnAnswers>,
+) -> Result<(impl Proxy + use<S>, RetryHandle), InvalidSetting> {
+    let mut balance = BalanceLayer::http().classify(Judge::new());
+    if let Some(failures) = args.eject_after {
+        balance = balance.eject_on(TripRule::consecutive(failures.get()))?;
+    }
+    let repeat_all = args.retry_post;
+    let retry = RetryLayer::http()
+        .classify(Judge::new())
+        .max_retries(args.max_retries)
+        .budget(Budget::new().ratio(args.budget))
+        .deadline(args.total_timeout)
+        .replay_limit(args.replay_limit)
+        .idempotent_if(move |_| repeat_all);
+    let retries = retry.handle();
+    let fallback = FallbackLayer::http()
+        .classify(Judge::new())
+        // what an endpoint says is for the caller to read, whatever it is
+        .only_errors()
+        .respond(move |failed: Failed<_>| stand_in(failed, &own));
+    let stack = ServiceBuilder::new()
+        .layer(fallback)
+        .timeout(args.total_timeout)
+        .layer(retry)
+        .layer(balance)
+        .service(endpoints);
+    Ok((stack, retries))
+}
