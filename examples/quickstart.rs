@@ -1,46 +1,45 @@
-//! Three real servers, of which one throttles and one dies, and an answer to every request.
+//! Three servers and a backup that stop and come back, behind one service that goes on answering.
 //!
 //! ```sh
 //! cargo run --features full --example quickstart
 //! ```
 //!
-//! `primary` answers until it is stopped, `throttling` serves a few requests a second and tells the
-//! others to come back, `backup` stands in for both. All requests take the same way: fallback, then
-//! retry, then hyper-util's client.
+//! All requests take the same way: fallback, timeout for all, retry, balance, and for each endpoint its
+//! address, a timeout for one attempt, and hyper-util's client. The table shows who answered.
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, Uri, header::RETRY_AFTER};
+use axum::http::{Request, Response, StatusCode, Uri};
 use axum::routing::get;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{self, Client};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::IntoFuture;
-use std::io::{self, IsTerminal, Write};
-use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval, timeout};
-use tower::util::BoxCloneService;
+use tokio::time::{interval, sleep, timeout};
+use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_failover::BoxError;
-use tower_failover::classify::HttpClassifier;
-use tower_failover::fallback::{Degraded, FallbackBody, FallbackLayer};
-use tower_failover::retry::{RetryHandle, RetryLayer};
+use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints};
+use tower_failover::fallback::FallbackLayer;
+use tower_failover::retry::RetryLayer;
 
-/// How many requests a phase sends, and how far apart.
-const REQUESTS: usize = 40;
-const PACE: Duration = Duration::from_millis(25);
+/// How far apart requests are, and how long a server works on each.
+const PACE: Duration = Duration::from_millis(5);
+const WORK: Duration = Duration::from_millis(15);
 
-/// What `throttling` serves in a second. It asks the others to wait for so long.
-const QUOTA: usize = 5;
-const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+const NAMES: [&str; 4] = ["a", "b", "c", "backup"];
+
+type EndpointService = BoxCloneSyncService<Request<Body>, Response<Incoming>, BoxError>;
+type Stack = BoxCloneService<Request<Body>, Response<Body>, Infallible>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -49,194 +48,162 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn run() -> Result<(), BoxError> {
-    let primary = Server::start(answering("primary")).await?;
-    let throttling = Server::start(throttling("throttling")).await?;
-    let backup = Server::start(answering("backup")).await?;
+    let [mut a, mut b, mut c, mut backup] = NAMES.map(Server::new);
+    for server in [&mut a, &mut b, &mut c, &mut backup] {
+        server.start().await?;
+    }
 
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let backup_client = client.clone().map_request(move |mut request: Request<Body>| {
-        *request.uri_mut() = backup.uri.clone();
-        request
-    });
+    let endpoints: Endpoints<_> = [
+        Endpoint::new("a", service(&a, &client)),
+        Endpoint::new("b", service(&b, &client)),
+        Endpoint::new("c", service(&c, &client)),
+        Endpoint::new("backup", service(&backup, &client)).tier(1),
+    ]
+    .into_iter()
+    .collect();
 
-    let retry = RetryLayer::http()
-        // looks into the client's own error type, where a refused connection is to be found
-        .classify(HttpClassifier::new().reads::<legacy::Error>())
-        // the layers send bodies that can be sent again; this client takes axum's
-        .body(Body::new);
-    let fallback = FallbackLayer::http().service(backup_client).body(Body::new);
-    let (retries, fallbacks) = (retry.handle(), fallback.handle());
+    // a retry goes to another endpoint, so one for each of them makes sense
+    let retry = RetryLayer::http().max_retries(3).body(Body::new);
+    let retries = retry.handle();
+    let stack = ServiceBuilder::new()
+        .layer(FallbackLayer::http().respond(|_| nothing_left()))
+        .timeout(Duration::from_secs(2))
+        .layer(retry)
+        .layer(BalanceLayer::http())
+        .service(endpoints.clone())
+        .map_response(|answer| answer.map(Body::new))
+        .boxed_clone();
 
-    // from the outside in: the backup is asked when retries have not helped
-    let stack = ServiceBuilder::new().layer(fallback).layer(retry).service(client).boxed_clone();
+    println!("{:<18}{:>8}   answered by", "", "requests");
+    let mut shares = send(&stack, "all is well", 200).await?;
+    assert!(NAMES[..3].iter().all(|name| shares.of(name) > 40), "each has its share");
 
-    let first = Phase::run("primary healthy", &primary.uri, &stack, &retries).await?;
-    let second = Phase::run("primary throttles", &throttling.uri, &stack, &retries).await?;
-    let gone = primary.stop().await?;
-    let third = Phase::run("primary stopped", &gone, &stack, &retries).await?;
+    c.stop().await?;
+    shares = send(&stack, "c stopped", 200).await?;
+    assert_eq!(shares.of("c") + shares.of("fallback"), 0, "no caller notices");
+    assert!(shares.of("a") + shares.of("b") > 150, "the others of tier 0 take most of it");
 
-    let phases = [first, second, third];
-    print_table(&phases);
-    let hidden = fallbacks.snapshot();
+    a.stop().await?;
+    b.stop().await?;
+    shares = send(&stack, "a, b, c stopped", 200).await?;
+    assert_eq!(shares.of("backup"), 200, "tier 1 serves when tier 0 does not");
+
+    backup.stop().await?;
+    shares = send(&stack, "all stopped", 50).await?;
+    assert_eq!(shares.of("fallback"), 50, "what is left is the fallback");
+
+    for server in [&mut a, &mut b, &mut c, &mut backup] {
+        server.start().await?;
+    }
+    send(&stack, "coming back", 400).await?;
+    shares = send(&stack, "all is well again", 200).await?;
+    assert!(NAMES[..3].iter().all(|name| shares.of(name) > 20), "each has a share again");
+
     println!(
-        "\nBehind the {} answers of the backup: {} throttled, {} refused, {} failed otherwise.",
-        hidden.answered, hidden.throttled, hidden.refused, hidden.failure
+        "\n{} requests were sent again. What the balancer knows of:",
+        retries.snapshot().retries
     );
-    match phases.iter().map(|phase| REQUESTS - phase.answered()).sum() {
-        0_usize => Ok(()),
-        unanswered => Err(format!("{unanswered} requests were not answered").into()),
-    }
-}
-
-type Stack = BoxCloneService<Request<Body>, Response<FallbackBody<Incoming, Incoming>>, BoxError>;
-
-/// What became of the requests of one phase.
-struct Phase {
-    name: &'static str,
-    by_whom: BTreeMap<String, usize>,
-    retries: u64,
-    longest_wait: Duration,
-}
-
-impl Phase {
-    async fn run(
-        name: &'static str,
-        uri: &Uri,
-        stack: &Stack,
-        retries: &RetryHandle,
-    ) -> Result<Self, BoxError> {
-        let retries_before = retries.snapshot().retries;
-        let mut phase =
-            Self { name, by_whom: BTreeMap::new(), retries: 0, longest_wait: Duration::ZERO };
-        let mut pace = interval(PACE);
-        let mut sent = 0;
-        let mut calls = JoinSet::new();
-        loop {
-            tokio::select! {
-                _ = pace.tick(), if sent < REQUESTS => {
-                    calls.spawn(ask(stack.clone(), uri.clone()));
-                    sent += 1;
-                }
-                Some(call) = calls.join_next() => match call? {
-                    Ok((by, wait)) => {
-                        *phase.by_whom.entry(by).or_default() += 1;
-                        phase.longest_wait = phase.longest_wait.max(wait);
-                    }
-                    Err(error) => eprintln!("\nnot answered: {error}"),
-                },
-                else => break,
-            }
-            phase.retries = retries.snapshot().retries - retries_before;
-            phase.show(sent, false)?;
-        }
-        phase.show(sent, true)?;
-        Ok(phase)
-    }
-
-    /// One line a phase: a terminal sees it move, a log gets how it ended.
-    fn show(&self, sent: usize, ended: bool) -> io::Result<()> {
-        let mut out = io::stdout();
-        let live = out.is_terminal();
-        if live || ended {
-            let (start, end) = (if live { "\r" } else { "" }, if ended { "\n" } else { "" });
-            write!(out, "{start}{}: {sent} sent, {} answered{end}", self.name, self.answered())?;
-        }
-        out.flush()
-    }
-
-    fn answered(&self) -> usize {
-        self.by_whom.values().sum()
-    }
-}
-
-/// Sends one request; tells who answered it, and after how long.
-async fn ask(stack: Stack, uri: Uri) -> Result<(String, Duration), BoxError> {
-    let asked = now();
-    let answer = stack.oneshot(Request::get(uri).body(Body::empty())?).await?;
-    if !answer.status().is_success() {
-        return Err(answer.status().to_string().into());
-    }
-    let degraded = answer.extensions().get::<Degraded>().cloned();
-    let body = answer.into_body().collect().await?.to_bytes();
-    let (name, wait) = (std::str::from_utf8(&body)?, asked.elapsed());
-    let by = match degraded {
-        Some(degraded) => format!("{name} ({})", degraded.because().name()),
-        None if wait >= COME_BACK_AFTER => format!("{name} (waited for)"),
-        None => name.to_owned(),
-    };
-    Ok((by, wait))
-}
-
-#[expect(clippy::disallowed_methods, reason = "what is shown is real time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn print_table(phases: &[Phase]) {
-    println!(
-        "\n{:<19}{:>8}{:>10}   {:<24}{:>9}{:>14}",
-        "phase", "requests", "answered", "by whom", "retries", "longest wait"
-    );
-    for phase in phases {
-        let mut by_whom = phase.by_whom.iter().rev().map(|(by, count)| format!("{count:>2} {by}"));
+    for endpoint in endpoints.snapshot() {
         println!(
-            "{:<19}{REQUESTS:>8}{:>10}   {:<24}{:>9}{:>12.2} s",
-            phase.name,
-            phase.answered(),
-            by_whom.next().unwrap_or_default(),
-            phase.retries,
-            phase.longest_wait.as_secs_f64()
+            "{:>8}: {}, {} calls went well and {} did not, ejected {} times",
+            endpoint.name,
+            endpoint.state.name(),
+            endpoint.counts.successes,
+            endpoint.counts.failures + endpoint.counts.refused,
+            endpoint.ejections
         );
-        by_whom.for_each(|by| println!("{:40}{by}", ""));
+    }
+    Ok(())
+}
+
+/// What stands for one endpoint: requests get its address, and a time limit for each attempt.
+fn service(server: &Server, client: &Client<HttpConnector, Body>) -> EndpointService {
+    let uri: Uri = format!("http://{}/", server.address).parse().expect("an address is a URI");
+    let service = ServiceBuilder::new()
+        .map_request(move |mut request: Request<Body>| {
+            *request.uri_mut() = uri.clone();
+            request
+        })
+        .timeout(Duration::from_millis(500))
+        .service(client.clone());
+    BoxCloneSyncService::new(service)
+}
+
+fn nothing_left() -> Response<Body> {
+    let mut answer = Response::new(Body::from("fallback"));
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
+/// By whom the requests of a phase were answered.
+struct Shares(BTreeMap<String, usize>);
+
+impl Shares {
+    fn of(&self, name: &str) -> usize {
+        self.0.get(name).copied().unwrap_or_default()
     }
 }
 
-/// A server on a loopback port of the system's choice, until it is stopped or dropped.
+/// Sends requests at an even pace, each apart from the others, and prints who answered.
+async fn send(stack: &Stack, phase: &str, requests: usize) -> Result<Shares, BoxError> {
+    let (mut calls, mut pace) = (JoinSet::new(), interval(PACE));
+    for _ in 0..requests {
+        pace.tick().await;
+        calls.spawn(ask(stack.clone()));
+    }
+    let mut shares = Shares(BTreeMap::new());
+    while let Some(answered_by) = calls.join_next().await {
+        *shares.0.entry(answered_by??).or_default() += 1;
+    }
+    let counts: Vec<_> = shares.0.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    println!("{phase:<18}{requests:>8}   {}", counts.join(", "));
+    Ok(shares)
+}
+
+async fn ask(stack: Stack) -> Result<String, BoxError> {
+    let answer = stack.oneshot(Request::get("/").body(Body::empty())?).await?;
+    let body = answer.into_body().collect().await?.to_bytes();
+    Ok(String::from_utf8(body.into())?)
+}
+
+/// A server on a loopback port, which it keeps when it is stopped and started again.
 struct Server {
-    uri: Uri,
-    stop: oneshot::Sender<()>,
-    stopped: JoinHandle<io::Result<()>>,
+    name: &'static str,
+    address: SocketAddr,
+    running: Option<(oneshot::Sender<()>, JoinHandle<io::Result<()>>)>,
 }
 
 impl Server {
-    async fn start(router: Router) -> Result<Self, BoxError> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let uri = format!("http://{}/", listener.local_addr()?).parse()?;
-        let (stop, told) = oneshot::channel();
+    const fn new(name: &'static str) -> Self {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self { name, address, running: None }
+    }
+
+    async fn start(&mut self) -> Result<(), BoxError> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let name = self.name;
+        let router = Router::new().route("/", get(move || work(name)));
         let server = axum::serve(listener, router).with_graceful_shutdown(async {
             // an error says that the `Server` was dropped
-            let _: Result<(), _> = told.await;
+            let _: Result<(), _> = stopped.await;
         });
-        Ok(Self { uri, stop, stopped: tokio::spawn(server.into_future()) })
+        self.running = Some((stop, tokio::spawn(server.into_future())));
+        Ok(())
     }
 
-    /// Closes all connections and the port, so that new ones are refused. Returns what is not there
-    /// any more.
-    async fn stop(self) -> Result<Uri, BoxError> {
-        drop(self.stop);
-        self.stopped.await??;
-        Ok(self.uri)
+    /// Closes the port and all connections, so that new ones are refused.
+    async fn stop(&mut self) -> Result<(), BoxError> {
+        let Some((stop, stopped)) = self.running.take() else { return Ok(()) };
+        drop(stop);
+        Ok(stopped.await??)
     }
 }
 
-fn answering(name: &'static str) -> Router {
-    Router::new().route("/", get(move || async move { name }))
-}
-
-fn throttling(name: &'static str) -> Router {
-    let left = Arc::new(AtomicUsize::new(0));
-    let refilled = left.clone();
-    tokio::spawn(async move {
-        let mut seconds = interval(Duration::from_secs(1));
-        loop {
-            seconds.tick().await;
-            refilled.store(QUOTA, Relaxed);
-        }
-    });
-    let take = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-    let wait = [(RETRY_AFTER, COME_BACK_AFTER.as_secs().to_string())];
-    let answer = move || async move {
-        if take() { Ok(name) } else { Err((StatusCode::TOO_MANY_REQUESTS, wait)) }
-    };
-    Router::new().route("/", get(answer))
+#[expect(clippy::disallowed_methods, reason = "what is shown is real time")]
+async fn work(name: &'static str) -> &'static str {
+    sleep(WORK).await;
+    name
 }

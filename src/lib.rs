@@ -8,7 +8,10 @@
 //! |---|---|---|
 //! | [`retry`] | failures that pass | [`max_retries`](retry::RetryLayer::max_retries), 2 |
 //! | [`circuit_breaker`] | calls to what is sick | [`trip_on`](circuit_breaker::CircuitBreakerLayer::trip_on), half of at least 20 calls in 10 s |
+//! | [`balance`] | requests to endpoints that are sick, slow or full | [`eject_on`](balance::BalanceLayer::eject_on), three failures in a row |
 //! | [`fallback`] | failures that stay | what stands in: a value, a service |
+//!
+//! [`track`] records an endpoint as [`balance`] does, for the balancers of tower.
 //!
 //! # Example
 //!
@@ -54,7 +57,7 @@
 //! * **One budget.** A [`Budget`] bounds all extra attempts; clones of one can be given to several
 //!   layers.
 //! * **One record.** [`Attempts`] travels with an HTTP request, so that nested layers count together
-//!   instead of multiplying one another.
+//!   instead of multiplying one another, and a retry goes to an endpoint that was not tried.
 //! * **What a request says of itself.** A [`Policy`] and a [`Deadline`] are typed extensions.
 //!
 //! Every layer has the constructors `plain()`, `http()` and `grpc()`: they choose how a request is
@@ -62,22 +65,24 @@
 //!
 //! # Features
 //!
-//! Nothing is on by default, and a feature only adds: `retry`, `circuit-breaker`, `fallback`, `http`
-//! (requests and answers of HTTP and gRPC), and `full` for all of them. `hedge` and `balance` are the
-//! names of what is to come; they add nothing yet.
+//! Nothing is on by default, and a feature only adds: `retry`, `circuit-breaker`, `fallback`,
+//! `balance` (with [`track`]), `http` (requests and answers of HTTP and gRPC), and `full` for all of them.
+//! `hedge` is the name of what is to come; it adds nothing yet.
 //!
 //! # What it does not do
 //!
 //! Limit rates or cut slow attempts (tower's own layers do), continue a broken stream by replaying
-//! text, count tokens, translate between providers, discover endpoints, or spawn tasks. On the way of
+//! text, count tokens, translate between providers, find endpoints ([`follow`](balance::Endpoints::follow) takes
+//! them from a tower `Discover`), or spawn tasks: probes and `follow` are futures to be spawned. On the way of
 //! a good call it takes no lock but that of a streaming request body, allocates nothing of its own for
 //! a `Clone` request, and boxes no future.
 //!
 //! # Guide
 //!
 //! The long form is in the module `guide`: the order of layers, which of them to choose, the reason of
-//! each default, how they fail, how to test them, and what compiler errors mean. Two examples show
-//! stacks over real servers that fail: `quickstart` and `breaker_probe`.
+//! each default, how they fail, how well calls are balanced, how to test them, and what compiler errors
+//! mean. Three examples show stacks over real servers that fail: `quickstart`, which has all layers but the
+//! breaker, `breaker_probe`, and `gateway`, a reverse proxy.
 //!
 //! # Runtime
 //!

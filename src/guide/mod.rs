@@ -14,6 +14,9 @@ pub mod defaults {}
 #[doc = include_str!("failure_model.md")]
 pub mod failure_model {}
 
+#[doc = include_str!("simulation.md")]
+pub mod simulation {}
+
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 

@@ -3,6 +3,7 @@
 mod support;
 
 mod api;
+mod api_balance;
 mod balance;
 mod circuit_breaker;
 mod classify;
