@@ -41,7 +41,8 @@ impl Health {
         }
         self.flow.fetch_add(SUCCESS - 1, Relaxed);
         if let Some(started) = started {
-            self.sample(now.saturating_duration_since(started), place.roster.tick(now));
+            let took = now.saturating_duration_since(started);
+            self.sample(took, place.roster, place.roster.tick(now));
         }
         place.freed();
     }
@@ -56,7 +57,8 @@ impl Health {
     ) {
         if let Some(started) = started.filter(|_| !place.roster.whole_latency()) {
             if self.counts(admission) {
-                self.sample(head.saturating_duration_since(started), place.roster.tick(head));
+                let took = head.saturating_duration_since(started);
+                self.sample(took, place.roster, place.roster.tick(head));
                 self.publish(place.roster, place.roster.tick(head));
             }
         }
@@ -100,7 +102,7 @@ impl Health {
             self.set_ratio(1.0 - missing * AFTER_SUCCESS, ms);
             if let Some((to_head, in_all)) = took {
                 let took = if place.roster.whole_latency() { in_all } else { to_head };
-                self.sample(took, ms);
+                self.sample(took, place.roster, ms);
             }
             self.publish(place.roster, ms);
             if let (Some(rest), Some(started)) = (self.rest(place), started) {

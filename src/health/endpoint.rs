@@ -8,7 +8,7 @@ use super::gate::{
 use super::roster::Roster;
 use super::trouble::{Checked, OutcomeCounts, Trouble};
 use crate::circuit::{Admission, CircuitState};
-use crate::ewma::{LAST_TICK, Tick, left, pack, peak, tick, toward, unpack};
+use crate::ewma::{LAST_TICK, Tick, left, pack, tick, toward, unpack};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::window::nanos;
 use std::fmt;
@@ -135,13 +135,7 @@ impl Health {
 
     #[cold]
     pub(super) fn publish(&self, roster: &Roster, now: Tick) -> f32 {
-        let usual = roster.typical();
-        let latency = match unpack(self.latency.load(Relaxed)) {
-            (0.0, _) => usual,
-            (nanos, _) if usual == 0.0 => nanos,
-            (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
-        };
-        let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
+        let cost = self.expected(roster, now).max(1.0) / self.health(now).max(1e-6).powi(2);
         self.cost.store(pack(cost, now.saturating_add(FRESH)), Relaxed);
         cost
     }
@@ -180,19 +174,31 @@ impl Health {
         unpack(self.latency.load(Relaxed)).0
     }
 
-    #[inline]
-    pub(super) fn sample(&self, took: Duration, now: Tick) -> bool {
-        let took = (nanos(took) as f32).max(1.0);
-        let (before, at) = unpack(self.latency.load(Relaxed));
-        let passed = now.saturating_sub(at);
-        if took <= before && passed == 0 {
-            return false;
+    /// What a call would take: the average, which goes back to what is usual.
+    fn expected(&self, roster: &Roster, now: Tick) -> f32 {
+        let usual = roster.typical();
+        match unpack(self.latency.load(Relaxed)) {
+            (0.0, _) => usual,
+            (nanos, _) if usual == 0.0 => nanos,
+            (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
         }
+    }
+
+    /// Takes a latency into the average, the first of each millisecond: so the average is one over time,
+    /// and the same for endpoints with many calls and with few.
+    #[inline]
+    pub(super) fn sample(&self, took: Duration, roster: &Roster, now: Tick) {
+        let (before, at) = unpack(self.latency.load(Relaxed));
+        if now <= at && before > 0.0 {
+            return;
+        }
+        let took = (nanos(took) as f32).max(1.0);
+        let left = left(now.saturating_sub(at), LATENCY_DECAY);
+        let after =
+            if before > 0.0 { toward(self.expected(roster, now), took, left) } else { took };
         // two samples at once may leave only one: it is an average
-        let after = peak(before, took, left(passed, LATENCY_DECAY));
         self.latency.store(pack(after, now), Relaxed);
         self.cost.store(pack(after, now.saturating_add(FRESH)), Relaxed);
-        true
     }
 
     pub(crate) fn standing(&self, place: Place<'_>, now: Tick) -> Standing {
