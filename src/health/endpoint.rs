@@ -135,7 +135,7 @@ impl Health {
 
     #[cold]
     pub(super) fn publish(&self, roster: &Roster, now: Tick) -> f32 {
-        let cost = self.expected(roster, now).max(1.0) / self.health(now).max(1e-6).powi(2);
+        let cost = self.expected(roster, now).0.max(1.0) / self.health(now).max(1e-6).powi(2);
         self.cost.store(pack(cost, now.saturating_add(FRESH)), Relaxed);
         cost
     }
@@ -174,18 +174,21 @@ impl Health {
         unpack(self.latency.load(Relaxed)).0
     }
 
-    /// What a call would take: the average, which goes back to what is usual.
-    fn expected(&self, roster: &Roster, now: Tick) -> f32 {
-        let usual = roster.typical();
-        match unpack(self.latency.load(Relaxed)) {
-            (0.0, _) => usual,
-            (nanos, _) if usual == 0.0 => nanos,
-            (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
-        }
+    /// The average, which goes back to what is usual, and how much of it is left since it was noted.
+    #[inline]
+    fn expected(&self, roster: &Roster, now: Tick) -> (f32, f32) {
+        let (usual, (average, at)) = (roster.typical(), unpack(self.latency.load(Relaxed)));
+        let left = left(now.saturating_sub(at), LATENCY_DECAY);
+        let expected = match average {
+            0.0 => usual,
+            _ if usual == 0.0 => average,
+            _ => toward(average, usual, left),
+        };
+        (expected, if average > 0.0 { left } else { 0.0 })
     }
 
-    /// Takes a latency into the average, the first of each millisecond: so the average is one over time,
-    /// and the same for endpoints with many calls and with few.
+    /// Takes a latency into the average, the first of each millisecond: so it is an average over time,
+    /// the same for an endpoint with many calls and for one with few.
     #[inline]
     pub(super) fn sample(&self, took: Duration, roster: &Roster, now: Tick) {
         let (before, at) = unpack(self.latency.load(Relaxed));
@@ -193,10 +196,9 @@ impl Health {
             return;
         }
         let took = (nanos(took) as f32).max(1.0);
-        let left = left(now.saturating_sub(at), LATENCY_DECAY);
-        let after =
-            if before > 0.0 { toward(self.expected(roster, now), took, left) } else { took };
+        let (expected, left) = self.expected(roster, now);
         // two samples at once may leave only one: it is an average
+        let after = toward(expected, took, left);
         self.latency.store(pack(after, now), Relaxed);
         self.cost.store(pack(after, now.saturating_add(FRESH)), Relaxed);
     }
