@@ -90,6 +90,15 @@ impl Tried {
         }
     }
 
+    fn remove(&mut self, tried: (u64, u64)) {
+        if let Some(at) = self.first[..self.count].iter().position(|other| *other == tried) {
+            self.count -= 1;
+            self.first.swap(at, self.count);
+        } else {
+            self.others.retain(|other| *other != tried);
+        }
+    }
+
     fn iter(&self) -> impl Iterator<Item = &(u64, u64)> {
         self.first[..self.count].iter().chain(&self.others)
     }
@@ -170,6 +179,11 @@ impl Attempts {
     /// Notes that an attempt went to this endpoint of this set.
     pub fn mark_tried(&self, set: u64, endpoint: u64) {
         self.tried().push((set, endpoint));
+    }
+
+    /// The attempt went to another endpoint after all.
+    pub(crate) fn unmark_tried(&self, set: u64, endpoint: u64) {
+        self.tried().remove((set, endpoint));
     }
 
     /// The endpoints of this set that attempts went to.

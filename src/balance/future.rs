@@ -168,8 +168,10 @@ where
         let (Some(asked), Some(late)) = (request.as_ref(), late.get_mut()) else {
             return Poll::Pending;
         };
-        let (opening, inside) = ready!(late.poll(this.core, asked, this.recorder.luggage(), cx))?;
+        let polled = ready!(late.poll(this.core, asked, this.recorder.luggage(), cx));
+        // also where it failed: polled again, it must not choose another one
         let Some(mut own) = request.take() else { return Poll::Pending };
+        let (opening, inside) = polled?;
         let mut service = opening.sit_down(this.recorder);
         hand_on(&this.core.policy.kind, &mut own, this.recorder.luggage(), inside);
         this.recorder.enter();

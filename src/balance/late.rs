@@ -3,7 +3,7 @@
 use super::endpoints::Shared;
 use super::pick::{Choice, NoneNow};
 use super::policy::{Allow, Core};
-use super::set::Seat;
+use super::set::{Member, Seat};
 use super::state::Reserved;
 use crate::attempts::{Attempts, Luggage};
 use crate::classify::{Classify, judge};
@@ -36,8 +36,8 @@ pub(super) struct Late<S: Send + Sync> {
     second: Option<Opening<S>>,
     /// Another one was looked for, found or not.
     looked: bool,
-    /// Why the last one did not become ready.
-    error: Option<BoxError>,
+    /// Why the last one did not become ready, and which that was.
+    failed: Option<(Arc<Member<S>>, BoxError)>,
     until: Option<Instant>,
     wait: Option<Wait<S>>,
 }
@@ -47,7 +47,7 @@ impl<S: Send + Sync> Unpin for Late<S> {}
 
 impl<S: Send + Sync> Late<S> {
     const fn new(first: Option<Opening<S>>, until: Option<Instant>) -> Self {
-        Self { first, second: None, looked: false, error: None, until, wait: None }
+        Self { first, second: None, looked: false, failed: None, until, wait: None }
     }
 
     /// There is no endpoint, and one is waited for up to then.
@@ -89,8 +89,7 @@ impl<S: Send + Sync> Late<S> {
     {
         let result: Result<&S::Response, _> = Err(&error);
         let (outcome, evidence) = judge(&core.policy.classify, result, None);
-        opening.place.settle(outcome, evidence);
-        self.error = Some(error);
+        self.failed = opening.place.settle(outcome, evidence).map(|member| (member, error));
     }
 
     /// The endpoint that is ready first, and whether it reads the record of the attempts.
@@ -117,7 +116,9 @@ impl<S: Send + Sync> Late<S> {
                     Attempts::listen_for_reader(P::CARRIES, || opening.service.poll_ready(cx));
                 match polled {
                     Poll::Ready(Ok(())) => {
-                        *self = Self::new(None, None);
+                        if let Some(loser) = self.first.take().or(self.second.take()) {
+                            core.give_back(luggage, loser.place);
+                        }
                         return Poll::Ready(Ok((opening, inside)));
                     }
                     Poll::Ready(Err(error)) => {
@@ -130,10 +131,12 @@ impl<S: Send + Sync> Late<S> {
                 }
             }
             let has_one = self.first.is_some() || self.second.is_some();
-            if !self.looked && (has_one || self.error.is_some()) {
+            if !self.looked && (has_one || self.failed.is_some()) {
                 self.looked = true;
-                let but = self.first.as_ref().map(|opening| &opening.place);
-                if let Ok(choice) = core.choose_beside(request, luggage, clock::now(), but) {
+                let first = self.first.as_ref().and_then(|opening| opening.place.member());
+                let but = first.or(self.failed.as_ref().map(|(member, _)| member));
+                let choice = core.choose_beside(request, luggage, clock::now(), but);
+                if let Ok(choice) = choice {
                     self.second = Opening::new(choice);
                     continue;
                 }
@@ -141,7 +144,7 @@ impl<S: Send + Sync> Late<S> {
             if has_one {
                 return Poll::Pending;
             }
-            if let Some(error) = self.error.take() {
+            if let Some((_, error)) = self.failed.take() {
                 return Poll::Ready(Err(error));
             }
             let Some(until) = self.until else { return Poll::Pending };
@@ -169,8 +172,8 @@ impl<S: Send + Sync> Late<S> {
 
 impl<S: Clone + Send + Sync> Opening<S> {
     fn new(choice: Choice<S>) -> Option<Self> {
-        // the place is held while the service is cloned, which may panic
-        let place = Reserved::new(choice);
+        let mut place = Reserved::new(choice);
+        place.enter();
         let service = place.member()?.service.clone();
         Some(Self { place, service })
     }
@@ -210,7 +213,9 @@ impl<S> Wait<S> {
 
     /// Before the look for an endpoint, so that no change in between is missed.
     fn listen(&self, cx: &Context<'_>) {
-        self.shared.roster.waiting().wait(self.number, cx.waker());
+        let roster = &self.shared.roster;
+        roster.waiting().wait(self.number, cx.waker());
+        roster.room().wait(self.number, cx.waker());
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -220,6 +225,10 @@ impl<S> Wait<S> {
     /// Sleeps up to the time when there may be an endpoint.
     fn sleep(&mut self, none: NoneNow, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let roster = &self.shared.roster;
+        if !none.full {
+            // the end of a call tells that an endpoint is back, and not when it is this one's turn
+            roster.room().leave(self.number);
+        }
         let until = none.soonest.map_or(self.until, |soonest| {
             let rest = Duration::from_millis(soonest.saturating_sub(roster.tick(now)).max(1));
             let later = SPREAD.max(rest / 10).mul_f64(self.jitter);
@@ -236,6 +245,7 @@ impl<S> Wait<S> {
 impl<S> Drop for Wait<S> {
     fn drop(&mut self) {
         self.shared.roster.waiting().leave(self.number);
+        self.shared.roster.room().leave(self.number);
     }
 }
 

@@ -7,7 +7,6 @@ use crate::circuit::Admission;
 use crate::ewma::{LAST_TICK, Tick};
 use crate::health::{Roster, Standing};
 use crate::rng::Draws;
-use std::iter;
 use std::sync::Arc;
 
 /// So many endpoints are drawn and compared; a set that is not larger is looked at whole.
@@ -38,6 +37,8 @@ pub(super) type Choice<S> = (Arc<Member<S>>, Admission);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NoneNow {
     pub(super) soonest: Option<Tick>,
+    /// One of them is at its limit.
+    pub(super) full: bool,
 }
 
 impl<A> Ask<'_, A> {
@@ -130,8 +131,9 @@ impl<A> Ask<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let (mut soonest, mut cools) = (None, None);
-        let mut only_rests = true;
+        let (mut only_rests, mut full) = (true, false);
         for member in snapshot.members().filter(|member| (self.allows)(member)) {
+            full |= member.is_full(snapshot.max_in_flight);
             match member.health.standing(member.place(), self.now) {
                 Standing::Cools(until) => {
                     if cools.is_none_or(|(_, found)| until < found) {
@@ -153,7 +155,7 @@ impl<A> Ask<'_, A> {
                 Err(next) => soonest = earlier(soonest, next),
             }
         }
-        Err(NoneNow { soonest })
+        Err(NoneNow { soonest, full })
     }
 }
 
@@ -181,6 +183,8 @@ struct Look<'a, A> {
 struct Best<'a, S> {
     member: &'a Arc<Member<S>>,
     cost: f32,
+    /// The weight of the first one.
+    drawn: f32,
 }
 
 impl<A> Look<'_, A> {
@@ -192,8 +196,8 @@ impl<A> Look<'_, A> {
         (0..DRAWS).find_map(|_| {
             let found = match band.only_chunk() {
                 Some((members, weights)) if weights.are_same() => {
-                    let walk = weights.walk(draws.next(), DRAWS);
-                    self.best(walk.map(|at| &members[at]), draws)
+                    let walk = weights.walk(draws.next(), DRAWS).map(|at| &members[at]);
+                    self.least(walk.clone()).or_else(|| self.by_weight(walk, draws))
                 }
                 Some((members, weights)) if members.len() <= DRAWS => {
                     self.whole(members, weights, draws)
@@ -209,12 +213,12 @@ impl<A> Look<'_, A> {
         })
     }
 
-    /// The one that costs least, or the first of several that cost the same.
+    /// Of members of the same weight the one that costs least, or the first of several that cost the same.
+    /// None where that is not all there is to ask.
     #[inline(always)]
-    fn best<'b, S: 'b>(
+    fn least<'b, S: 'b>(
         &self,
         members: impl Iterator<Item = &'b Arc<Member<S>>>,
-        draws: &mut Draws,
     ) -> Option<&'b Arc<Member<S>>>
     where
         A: Fn(&Arc<Member<S>>) -> bool,
@@ -226,11 +230,14 @@ impl<A> Look<'_, A> {
         for member in members {
             let health = &member.health;
             let in_flight = health.in_flight();
-            let takes = health.is_plain() || self.takes_part(member, draws);
-            if !takes || in_flight >= most || !allows(member) {
+            if !health.is_plain() {
+                return None;
+            }
+            if in_flight >= most || !allows(member) {
                 continue;
             }
-            let cost = full_cost(health.cost(roster, now), in_flight, mean, member);
+            let weight = member.info.weight_f32();
+            let cost = full_cost(health.cost(roster, now), in_flight, mean, weight);
             if cost < least {
                 (best, least) = (Some(member), cost * SAME);
             }
@@ -238,28 +245,7 @@ impl<A> Look<'_, A> {
         best
     }
 
-    /// Whether one that is not plain serves, and its share is drawn.
-    #[inline(never)]
-    fn takes_part<S>(&self, member: &Member<S>, draws: &mut Draws) -> bool {
-        let share = self.share_with_care(member);
-        share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share)
-    }
-
-    /// Draws some of many by weight; to look at one of them twice changes nothing.
-    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
-    where
-        A: Fn(&Arc<Member<S>>) -> bool,
-    {
-        let mut own = Draws::new(draws.next());
-        let mut draw = || band.draw(own.next(), || own.next());
-        let usual = self.load(draw());
-        let drawn = (0..DRAWS).map(|_| draw()).filter(|member| self.is_drawn(member, 1.0, draws));
-        self.fairest(usual, drawn)
-    }
-
-    /// Looks at all of them. The first is drawn by weight, and each of the others is compared with a
-    /// probability of its weight by that of the first (as in Metropolis' rule): so those that cost the
-    /// same share by weight.
+    /// Looks at all of them; the first is drawn by weight.
     fn whole<'b, S>(
         &self,
         members: &'b [Arc<Member<S>>],
@@ -269,58 +255,47 @@ impl<A> Look<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let first = (0..DRAWS).find_map(|_| {
+        let (first, mut best) = (0..DRAWS).find_map(|_| {
             let at = weights.draw(draws.next());
-            self.is_drawn(&members[at], 1.0, draws).then_some(at)
+            Some((at, self.first(&members[at], draws)?))
         })?;
-        let usual = self.load(&members[weights.draw(draws.next())]);
-        let weight = members[first].info.weight_f32();
         let (before, after) = members.split_at(first);
-        let others = after[1..].iter().chain(before).filter(|member| {
-            let chance = member.info.weight_f32() / weight;
-            self.is_drawn(member, chance, draws)
-        });
-        self.fairest(usual, iter::once(&members[first]).chain(others))
+        for member in after[1..].iter().chain(before) {
+            self.compare(&mut best, member, draws);
+        }
+        Some(best.member)
     }
 
-    /// Whether a member can be chosen and its share of this chance is drawn.
-    #[inline]
-    fn is_drawn<S>(&self, member: &Arc<Member<S>>, chance: f32, draws: &mut Draws) -> bool
+    /// Draws some of many by weight; to look at one of them twice changes nothing.
+    fn drawn<'b, S>(&self, band: &'b Band<S>, draws: &mut Draws) -> Option<&'b Arc<Member<S>>>
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let share = self.share(member).map(|share| share * chance);
-        share.is_some_and(|share| share >= 1.0 || Draws::share(draws.next()) < share)
+        let mut own = Draws::new(draws.next());
+        let drawn = (0..DRAWS).map(|_| {
+            let draw = own.next();
+            band.draw(draw, || own.next())
+        });
+        self.by_weight(drawn, draws)
     }
 
-    /// The one that costs least of some that differ in weight, or the first of several that cost the same.
-    ///
-    /// A member of a small weight has no call in flight or a whole one where its share is less: that says
-    /// nothing. So it is taken to have the usual load, that of any other one, where that is less than a call
-    /// from its own. By its own it would seem to have nothing to do whenever it has none, and get a call each
-    /// time: at ten calls in flight a canary of 1 % had 1.6 %.
-    fn fairest<'b, S: 'b>(
+    /// The one that costs least of those that were drawn by weight.
+    fn by_weight<'b, S: 'b>(
         &self,
-        usual: f32,
-        members: impl Iterator<Item = &'b Arc<Member<S>>>,
-    ) -> Option<&'b Arc<Member<S>>> {
-        let (mut best, mut least) = (None, f32::INFINITY);
-        for member in members {
-            let load = self.load(member);
-            let unsure = (self.mean / member.info.weight_f32() - 1.0).max(0.0);
-            let load = usual.clamp(load - unsure, load + unsure);
-            let cost = member.health.cost(self.ask.roster, self.ask.now) * (1.0 + load);
-            if cost < least {
-                (best, least) = (Some(member), cost * SAME);
+        drawn: impl Iterator<Item = &'b Arc<Member<S>>>,
+        draws: &mut Draws,
+    ) -> Option<&'b Arc<Member<S>>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let mut best = None;
+        for member in drawn {
+            match &mut best {
+                None => best = self.first(member, draws),
+                Some(best) => self.compare(best, member, draws),
             }
         }
-        best
-    }
-
-    /// Calls in flight by weight.
-    #[inline]
-    fn load<S>(&self, member: &Member<S>) -> f32 {
-        member.health.in_flight() as f32 * self.mean / member.info.weight_f32()
+        best.map(|best| best.member)
     }
 
     /// Every draw was out: looks from a random one on, so that bad luck never decides.
@@ -331,25 +306,55 @@ impl<A> Look<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let start = Draws::below(draws.next(), band.len());
-        let mut serving = band.from(start).filter(|member| self.share(member).is_some());
+        let mut serving = band.from(start).filter(|member| self.weight(member).is_some());
         let first = serving.next()?;
-        let mut best = Best { member: first, cost: self.cost(first) };
-        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member));
+        let mut best = self.best(first, self.weight(first)?);
+        serving.take(DRAWS - 1).for_each(|member| self.compare(&mut best, member, draws));
         Some(best.member)
     }
 
-    #[inline]
-    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>) {
-        let cost = self.cost(member);
+    /// One that was drawn by weight, if it can be chosen; on a ramp only now and then.
+    fn first<'b, S>(&self, member: &'b Arc<Member<S>>, draws: &mut Draws) -> Option<Best<'b, S>>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let share = self.share(member)?;
+        let taken = share >= 1.0 || Draws::share(draws.next()) < share;
+        taken.then(|| self.best(member, share * member.info.weight_f32()))
+    }
+
+    fn best<'b, S>(&self, member: &'b Arc<Member<S>>, weight: f32) -> Best<'b, S> {
+        Best { member, cost: self.cost(member, weight), drawn: weight }
+    }
+
+    /// Takes the other one if it costs less. One of a smaller weight is asked the less often: it has
+    /// nothing to do most of the time, and would else get more than its share whenever others have.
+    fn compare<'b, S>(&self, best: &mut Best<'b, S>, member: &'b Arc<Member<S>>, draws: &mut Draws)
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        let Some(weight) = self.weight(member) else { return };
+        let part = weight / best.drawn;
+        if part < 1.0 && Draws::share(draws.next()) >= part * part {
+            return;
+        }
+        let cost = self.cost(member, weight);
         if cost < best.cost * SAME {
-            *best = Best { member, cost };
+            *best = Best { member, cost, ..*best };
         }
     }
 
-    #[inline]
-    fn cost<S>(&self, member: &Member<S>) -> f32 {
+    fn cost<S>(&self, member: &Member<S>, weight: f32) -> f32 {
         let slow = member.health.cost(self.ask.roster, self.ask.now);
-        full_cost(slow, member.health.in_flight(), self.mean, member)
+        full_cost(slow, member.health.in_flight(), self.mean, weight)
+    }
+
+    /// The weight of a member as far as its ramp has come; none where it can't be chosen.
+    fn weight<S>(&self, member: &Arc<Member<S>>) -> Option<f32>
+    where
+        A: Fn(&Arc<Member<S>>) -> bool,
+    {
+        Some(self.share(member)? * member.info.weight_f32())
     }
 
     /// The share of its weight with which a member can be chosen; none where it can't.
@@ -381,8 +386,8 @@ impl<A> Look<'_, A> {
 
 /// `C = L · (1 + q/w) / h²`, of which `slow` is `L / h²`.
 #[inline]
-fn full_cost<S>(slow: f32, in_flight: u32, mean_weight: f32, member: &Member<S>) -> f32 {
-    slow + slow * in_flight as f32 * mean_weight / member.info.weight_f32()
+fn full_cost(slow: f32, in_flight: u32, mean: f32, weight: f32) -> f32 {
+    slow + slow * in_flight as f32 * mean / weight
 }
 
 /// Takes the median of the latencies anew, from some members that lie evenly among all.
@@ -394,6 +399,10 @@ fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
     known.retain(|nanos| *nanos > 0.0);
     known.sort_by(f32::total_cmp);
     // the lower one of two: what is usual must not be what the slow one of a pair takes
-    let median = known.get(known.len().saturating_sub(1) / 2).copied().unwrap_or_default();
-    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
+    let (median, until) = match known.get(known.len().saturating_sub(1) / 2) {
+        Some(median) => (*median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK)),
+        // where none is known, the first one is to count at once
+        None => (0.0, now),
+    };
+    roster.set_typical(median, until);
 }

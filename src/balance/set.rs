@@ -34,14 +34,14 @@ impl<S> Member<S> {
 
     /// Whether it can be chosen.
     pub(super) fn serves(&self, now: Tick, most: u32) -> bool {
+        let standing = self.health.standing(self.place(), now);
+        !self.is_full(most) && matches!(standing, Standing::Serves | Standing::Ramps(_))
+    }
+
+    /// Whether it is at its limit, or at that of all.
+    pub(super) fn is_full(&self, most: u32) -> bool {
         let in_flight = self.health.in_flight();
-        let own = self.info.max_in_flight();
-        in_flight < most
-            && own.is_none_or(|own| in_flight < own)
-            && matches!(
-                self.health.standing(self.place(), now),
-                Standing::Serves | Standing::Ramps(_)
-            )
+        in_flight >= most || self.info.max_in_flight().is_some_and(|own| in_flight >= own)
     }
 
     /// Unlike any other while it is in use.

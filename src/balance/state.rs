@@ -64,21 +64,24 @@ impl<S: Send + Sync> Reserved<S> {
         }
     }
 
-    /// The service failed to become ready.
+    /// The service failed to become ready; returns which that was.
     #[cold]
-    pub(super) fn settle(mut self, outcome: Outcome, evidence: Evidence) {
-        if let Some(member) = self.member.take() {
-            member.settle(self.admission, &Ending::at_once(outcome, evidence));
-        }
+    pub(super) fn settle(mut self, outcome: Outcome, evidence: Evidence) -> Option<Arc<Member<S>>> {
+        let member = self.member.take()?;
+        member.settle(self.admission, &Ending::at_once(outcome, evidence));
+        Some(member)
     }
 }
 
 impl<S: Send + Sync> Drop for Reserved<S> {
     fn drop(&mut self) {
         if let Some(member) = self.member.take() {
-            let outcome = if self.inside { Outcome::Failure } else { Outcome::Neutral };
-            let ending = Ending { dropped: true, ..Ending::at_once(outcome, Evidence::default()) };
-            member.settle(self.admission, &ending);
+            if self.inside {
+                let ending = Ending::at_once(Outcome::Failure, Evidence::default());
+                member.settle(self.admission, &Ending { dropped: true, ..ending });
+            } else {
+                member.health.give_back(member.place(), self.admission, clock::now());
+            }
         }
     }
 }
@@ -122,7 +125,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         request: &Req,
         luggage: &impl Luggage,
         now: Instant,
-        but: Option<&Reserved<S>>,
+        but: Option<&Arc<Member<S>>>,
     ) -> Result<Choice<S>, NoneNow>
     where
         A: Allow<Req>,
@@ -130,7 +133,6 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         if let Some(attempts) = luggage.attempts() {
             return self.choose_untried(request, attempts, now, false);
         }
-        let but = but.and_then(Reserved::member);
         let others = |member: &Arc<Member<S>>| {
             but.is_none_or(|but| !Arc::ptr_eq(member, but)) && self.allows(request, member)
         };
@@ -188,6 +190,15 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         let tick = self.shared.roster.tick(now);
         attempts.set_untried_left(is_any_left(&self.shared.snapshot(), left, tick));
         Ok(choice)
+    }
+
+    /// A place goes back, since another endpoint was ready first: it was not tried.
+    #[cold]
+    pub(super) fn give_back(&self, luggage: &impl Luggage, place: Reserved<S>) {
+        if let Some((attempts, member)) = luggage.attempts().zip(place.member()) {
+            attempts.unmark_tried(self.id(), member.id());
+            attempts.set_untried_left(true);
+        }
     }
 
     /// When there may be an endpoint, from now.

@@ -37,7 +37,11 @@ impl Weights {
 
     /// Draws different indices, where all weights are the same: from a random one on, in random steps.
     #[inline]
-    pub(super) fn walk(&self, draw: u64, most: usize) -> impl Iterator<Item = usize> + use<> {
+    pub(super) fn walk(
+        &self,
+        draw: u64,
+        most: usize,
+    ) -> impl Iterator<Item = usize> + Clone + use<> {
         let (count, mut at) = (self.count, Draws::below(draw, self.count));
         let step = self.steps[draw as usize % STEPS] as usize;
         (0..count.min(most)).map(move |_| {

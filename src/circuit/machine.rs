@@ -43,6 +43,8 @@ pub(crate) struct Machine {
     /// The open times, which grow.
     progress: Progress,
     closed_since: Duration,
+    /// The least time that a probe has, whatever was told.
+    patience: Duration,
     /// How often it has opened.
     opened: u64,
     last_probe: u32,
@@ -60,6 +62,7 @@ impl Machine {
             generation: first,
             progress: Progress::new(seed),
             closed_since: now,
+            patience: Duration::ZERO,
             opened: 0,
             last_probe: 0,
             share_left: 1.0,
@@ -185,7 +188,7 @@ impl Machine {
             Phase::HalfOpen { probes, .. } => {
                 if probes.len() < settings.probes as usize {
                     self.last_probe = self.last_probe.wrapping_add(1).max(1);
-                    let until = now.saturating_add(settings.probe_timeout());
+                    let until = now.saturating_add(settings.probe_timeout().max(self.patience));
                     probes.insert(self.last_probe, Lease { until, answered: false });
                     Ok(self.last_probe)
                 } else {
@@ -209,14 +212,19 @@ impl Machine {
         }
     }
 
+    /// Gives probes at least this time from now on.
+    pub(crate) fn be_patient(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// The head of a probe's answer has come, and is good so far: its time counts for the body now.
     pub(crate) fn answered(&mut self, settings: &Settings, admission: Admission, now: Duration) {
         // an answer in the very moment of the timeout is in time
         self.expire(settings, |until| now > until, now);
         if let Phase::HalfOpen { probes, .. } = &mut self.phase {
             if let Some(lease) = probes.get_mut(&admission.probe) {
-                *lease =
-                    Lease { until: now.saturating_add(settings.probe_timeout()), answered: true };
+                let until = now.saturating_add(settings.probe_timeout().max(self.patience));
+                *lease = Lease { until, answered: true };
             }
         }
     }

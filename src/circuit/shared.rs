@@ -190,6 +190,11 @@ impl Circuit {
         (asked, change)
     }
 
+    /// Gives probes at least this time from now on, as for a service whose answers take long.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        self.machine.lock().be_patient(patience);
+    }
+
     /// Whether the calls of a generation would reach no rule that degrades; `None` where none ended.
     fn is_calm(&self, generation: Era, now: Duration) -> Option<bool> {
         let mut rules = self.tallies.iter().filter(|tally| tally.action() == Action::Degrade);

@@ -39,7 +39,7 @@ impl Health {
             let head = started.map(|_| now);
             return self.succeeded_after_trouble(place, admission, started, head, now);
         }
-        self.flow.fetch_add(SUCCESS - 1, Relaxed);
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
         if let Some(started) = started {
             let took = now.saturating_duration_since(started);
             self.sample(took, place.roster, place.roster.tick(now));
@@ -92,7 +92,7 @@ impl Health {
         head: Option<Instant>,
         now: Instant,
     ) {
-        self.flow.fetch_add(SUCCESS - 1, Relaxed);
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
         let trouble = self.trouble(place);
         let (at, ms) = (place.roster.at(now), place.roster.tick(now));
         let since = |end: Instant| Some(end.saturating_duration_since(started?));
@@ -160,6 +160,17 @@ impl Health {
             false
         };
         self.go_on(place, trouble, admission, verdict, took, hint, look, at);
+        place.freed();
+    }
+
+    /// A call was not made after all: it has no outcome.
+    pub(crate) fn give_back(&self, place: Place<'_>, admission: Admission, now: Instant) {
+        self.end();
+        if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
+            let at = place.roster.at(now);
+            let change = trouble.circuit.probed(admission, Verdict::Dropped, None, None, at);
+            self.changed(place, trouble, change, at);
+        }
         place.freed();
     }
 
@@ -263,8 +274,8 @@ impl Place<'_> {
     /// A call has ended: where all were at their limits, there is room now.
     #[inline]
     fn freed(&self) {
-        if !self.roster.waiting().is_empty() {
-            self.roster.waiting().wake();
+        if !self.roster.room().is_empty() {
+            self.roster.room().wake();
         }
     }
 }

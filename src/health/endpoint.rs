@@ -100,11 +100,12 @@ impl Health {
 
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        (self.flow.load(Relaxed) % SUCCESS) as u32
+        // one that waits for room says so and then looks here, and a call that ends does the reverse
+        (self.flow.load(SeqCst) % SUCCESS) as u32
     }
 
     pub(super) fn end(&self) {
-        self.flow.fetch_sub(1, Relaxed);
+        self.flow.fetch_sub(1, SeqCst);
     }
 
     /// Whether nothing is to be asked before it is chosen.
@@ -135,8 +136,11 @@ impl Health {
 
     #[cold]
     pub(super) fn publish(&self, roster: &Roster, now: Tick) -> f32 {
-        let cost = self.expected(roster, now).0.max(1.0) / self.health(now).max(1e-6).powi(2);
-        self.cost.store(pack(cost, now.saturating_add(FRESH)), Relaxed);
+        let latency = self.expected(roster, now).0;
+        let cost = latency.max(1.0) / self.health(now).max(1e-6).powi(2);
+        // where nothing is known yet, what is known next is to count at once
+        let until = if latency > 0.0 { now.saturating_add(FRESH) } else { now };
+        self.cost.store(pack(cost, until), Relaxed);
         cost
     }
 
@@ -165,8 +169,7 @@ impl Health {
 
     /// The average time to a good answer.
     pub(crate) fn latency(&self) -> Option<Duration> {
-        let (nanos, _) = unpack(self.latency.load(Relaxed));
-        (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
+        duration(self.nanos())
     }
 
     /// The same in nanoseconds, 0 where it is not known.
@@ -261,6 +264,9 @@ impl Health {
     pub(crate) fn trial(&self, place: Place<'_>, now: Tick) -> Option<Admission> {
         let trouble = self.trouble.get()?;
         let at = Duration::from_millis(now);
+        // where answers take long, a trial has as long as other calls
+        let usual = || self.latency().or_else(|| duration(place.roster.typical()));
+        trouble.circuit.be_patient(place.roster.settings().hang_after.patience(usual));
         let (asked, change) = trouble.circuit.admit(at);
         if let Some(change) = change {
             tell(place, &change);
@@ -310,6 +316,11 @@ impl Health {
         let state = |trouble: &Box<Trouble>| trouble.circuit.state(Duration::from_millis(now));
         self.trouble.get().map(state) == Some(CircuitState::HalfOpen)
     }
+}
+
+/// None where it is not known.
+fn duration(nanos: f32) -> Option<Duration> {
+    (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
 }
 
 impl fmt::Debug for Health {

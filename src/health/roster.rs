@@ -22,7 +22,9 @@ pub(crate) struct Roster {
     ticks: Ticks,
     /// Read by every call, and written when an endpoint rests or returns.
     words: Apart<Words>,
+    /// Who waits for an endpoint, and who for the end of a call as well.
     waiting: Waiting,
+    room: Waiting,
     settings: RwLock<Arc<Settings>>,
     census: Mutex<BTreeMap<u8, Count>>,
     /// When there is another call although all rest.
@@ -61,6 +63,7 @@ impl Roster {
             ticks: Ticks::new(began),
             words: Apart::default(),
             waiting: Waiting::default(),
+            room: Waiting::default(),
             settings: RwLock::default(),
             census: Mutex::default(),
             last_hope: AtomicU64::default(),
@@ -119,6 +122,10 @@ impl Roster {
 
     pub(crate) fn waiting(&self) -> &Waiting {
         &self.waiting
+    }
+
+    pub(crate) fn room(&self) -> &Waiting {
+        &self.room
     }
 
     /// The median latency in nanoseconds, 0 where none is known.

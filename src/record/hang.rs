@@ -17,6 +17,11 @@ const HANG_AT_LEAST: Duration = Duration::from_millis(500);
 const HANG_AT_MOST: Duration = Duration::from_secs(10);
 
 impl HangAfter {
+    /// How long an answer is waited for before it is taken for one that does not come.
+    pub(crate) fn patience(self, latency: impl FnOnce() -> Option<Duration>) -> Duration {
+        self.time(latency).unwrap_or(HANG_AT_MOST)
+    }
+
     pub(crate) fn time(self, latency: impl FnOnce() -> Option<Duration>) -> Option<Duration> {
         match self {
             Self::Never => None,

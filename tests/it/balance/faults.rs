@@ -1,39 +1,146 @@
 //! Endpoints that fail: how fast the traffic goes elsewhere, and how it comes back.
 
-use crate::support::{ms, now, sleep};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints};
+use super::world::*;
+use crate::support::{ms, now, secs};
+use tower_failover::balance::EndpointState;
+
+/// What the first of three gets, which does this, of 1 000 calls after the first 50.
+async fn after_fifty(does: Does, tasks: usize) -> (World, f64) {
+    let world = World::new(3);
+    world.do_all([0], does);
+    let balance = world.balance();
+    calls(&balance, tasks, 50).await;
+    world.forget();
+    calls(&balance, tasks, 1_000).await;
+    let share = world.share([0]);
+    (world, share)
+}
 
 /// J10
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_fails_in_a_millisecond_gets_next_to_nothing() {
-    let counts = Arc::new(Mutex::new([0_u32; 3]));
-    let set: Endpoints<_> = (0..3)
-        .map(|index| {
-            let counts = counts.clone();
-            let service = service_fn(move |(): ()| {
-                let counts = counts.clone();
-                async move {
-                    counts.lock().unwrap()[index] += 1;
-                    sleep(if index == 0 { ms(1) } else { ms(10) }).await;
-                    if index == 0 { Err(BoxError::from("broken")) } else { Ok(()) }
-                }
-            });
-            Endpoint::new(index.to_string(), service)
-        })
-        .collect();
-    let balance = BalanceLayer::plain().layer(set.clone());
-    let started = now();
-    for call in 0..1_050 {
-        if call == 50 {
-            *counts.lock().unwrap() = [0; 3];
-        }
-        let mut clone = balance.clone();
-        let _ = clone.ready().await.unwrap().call(()).await;
-        tokio::time::advance(Duration::ZERO).await;
+    for tasks in [1, 10, 50] {
+        let (world, share) = after_fifty(DEAD, tasks).await;
+        assert!(share < 0.02, "{share}, {tasks} tasks");
+        assert_eq!(world.state(0), EndpointState::Ejected);
     }
-    println!("{:?} after {:?}\n{:#?}", counts.lock().unwrap(), started.elapsed(), set.snapshot());
-    assert!(counts.lock().unwrap()[0] < 20);
+}
+
+/// J10, J3
+#[tokio::test(start_paused = true)]
+async fn a_dead_endpoint_is_tried_now_and_then_and_comes_back_slowly() {
+    for tasks in [1, 10] {
+        let world = World::new(3);
+        world.do_all([0], DEAD);
+        let balance = world.balance();
+        load(&balance, tasks, secs(1)).await;
+        world.forget();
+        load(&balance, tasks, secs(9)).await;
+        let trials = world.counts()[0];
+        assert!((3..=12).contains(&trials), "{trials} trials in 9 s, {tasks} tasks");
+
+        world.do_all([0], GOOD);
+        let healed = now();
+        while world.state(0) != EndpointState::Ramp {
+            load(&balance, tasks, ms(20)).await;
+            assert!(healed.elapsed() < secs(5), "{world:?}");
+        }
+        world.forget();
+        load(&balance, tasks, ms(300)).await;
+        let early = world.share([0]);
+        assert!((0.01..0.25).contains(&early), "{early} at the beginning of its ramp");
+        load(&balance, tasks, secs(2)).await;
+        assert_eq!(world.state(0), EndpointState::Available);
+        world.forget();
+        load(&balance, tasks, secs(10)).await;
+        let late = world.share([0]);
+        assert!((0.28..0.38).contains(&late), "{late} after its ramp, {tasks} tasks");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healed_endpoint_has_half_its_share_within_5_s() {
+    for outage in [1, 3, 6, 8] {
+        let world = World::new(3);
+        let balance = world.balance();
+        load(&balance, 10, secs(5)).await;
+        world.do_all([0], DEAD);
+        load(&balance, 10, secs(outage)).await;
+        world.do_all([0], GOOD);
+        load(&balance, 10, secs(4)).await;
+        world.forget();
+        load(&balance, 10, secs(1)).await;
+        assert!(world.share([0]) > 1.0 / 6.0, "{:?} after {outage} s", world.counts());
+    }
+}
+
+/// J17
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_now_and_then_costs_its_callers_little() {
+    for tasks in [1, 10] {
+        let world = World::new(3);
+        let chance = Server::new(1);
+        world.servers[0]
+            .follows(move |_| Does::answer(if chance.draw() < 0.3 { 500 } else { 200 }, ms(10)));
+        let tally = calls(&world.balance(), tasks, 30_000).await;
+        assert!(tally.failed() < 0.005, "{tally:?}, {tasks} tasks, {:?}", world.counts());
+    }
+}
+
+/// J10
+#[tokio::test(start_paused = true)]
+async fn one_that_throttles_in_a_millisecond_without_a_hint_gets_next_to_nothing() {
+    for tasks in [1, 10] {
+        let (_, share) = after_fifty(Does::answer(429, ms(1)), tasks).await;
+        assert!(share < 0.02, "{share}, {tasks} tasks");
+    }
+}
+
+/// J10
+#[tokio::test(start_paused = true)]
+async fn one_that_finds_nothing_in_a_millisecond_does_not_gain_traffic() {
+    for tasks in [1, 10, 50] {
+        let (world, share) = after_fifty(Does::answer(404, ms(1)), tasks).await;
+        assert!(share < 0.36, "{share}, {tasks} tasks: {world:?}");
+    }
+}
+
+/// J10: also where it was as slow as the others before
+#[tokio::test(start_paused = true)]
+async fn one_that_begins_to_find_nothing_does_not_gain_traffic() {
+    let world = World::new(3);
+    let balance = world.balance();
+    calls(&balance, 3, 1_000).await;
+    world.do_all([0], Does::answer(404, ms(1)));
+    world.forget();
+    calls(&balance, 3, 1_000).await;
+    assert!(world.share([0]) < 0.36, "{:?}", world.counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn zz_two() {
+    for count in [2, 3, 4] {
+        for tasks in [1, 4, 10, 64] {
+            let world = World::new(count);
+            let balance = world.balance();
+            load(&balance, tasks, secs(2)).await;
+            world.do_all([0], DEAD);
+            if count == 4 {
+                world.do_all([1], DEAD);
+            }
+            load(&balance, tasks, secs(1)).await;
+            let tally = load(&balance, tasks, secs(20)).await;
+            world.do_all([0, 1], GOOD);
+            let healed = now();
+            let mut half = None;
+            while half.is_none() && healed.elapsed() < secs(20) {
+                world.forget();
+                load(&balance, tasks, ms(250)).await;
+                if world.share([0]) >= 0.5 / count as f64 {
+                    half = Some(healed.elapsed());
+                }
+            }
+            println!("T {count} {tasks}: failed {:.4} {tally:?} half {half:?}", tally.failed());
+        }
+    }
 }

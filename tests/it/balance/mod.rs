@@ -1,4 +1,20 @@
 //! Balancing over a set of endpoints.
 
+mod cancel;
+mod changes;
+mod contract;
+mod elsewhere;
 mod faults;
+mod limits;
+mod model;
+mod outages;
+mod panics;
 mod probes;
+mod readiness;
+mod shares;
+mod size;
+mod stage;
+mod streams;
+mod throttles;
+mod tiers;
+mod world;
