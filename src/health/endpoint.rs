@@ -19,7 +19,7 @@ use std::time::Duration;
 const LATENCY_DECAY: f32 = 2_000.0;
 /// The time constant in which a bad answer is forgiven: an endpoint that fails, and is called too seldom
 /// to be ejected, is tried again after some seconds, and one that has healed is back after as many.
-const HEALTH_DECAY: f32 = 3_000.0;
+const HEALTH_DECAY: f32 = 4_000.0;
 /// From here on the health is taken for whole.
 const WHOLE: f32 = 0.99;
 /// A cost is taken for true this long where no call ends, in milliseconds.
