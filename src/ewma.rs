@@ -30,14 +30,8 @@ pub(crate) fn left(passed: Tick, decay: f32) -> f32 {
     if passed == 0 { 1.0 } else { (-(passed as f32) / decay).exp() }
 }
 
-/// The average after a sample, which a larger one raises at once. `left` is what is [`left`] of the old
-/// one. Finagle's `PeakEwma` is the source.
-#[inline]
-pub(crate) fn peak(average: f32, sample: f32, left: f32) -> f32 {
-    if sample >= average { sample } else { toward(average, sample, left) }
-}
-
-/// The way from a value to another one, of which this share is left.
+/// The way from a value to another one, of which this share is left. From an average to a sample, it leads
+/// to the next average.
 #[inline]
 pub(crate) fn toward(from: f32, to: f32, left: f32) -> f32 {
     to + (from - to) * left
@@ -48,14 +42,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Finagle's PeakEwma: a time constant of 10 s, an average of 100 ms, a sample of 10 ms.
+    /// A time constant of 10 s, an average of 100 ms, a sample of 10 ms.
     #[test]
-    fn a_smaller_sample_counts_the_more_the_longer_it_was_quiet() {
+    fn a_sample_counts_the_more_the_longer_it_was_quiet() {
         for (after, average) in [(1_000, 91.4), (5_000, 64.6), (10_000, 43.1), (30_000, 14.5)] {
-            let found = peak(100.0, 10.0, left(after, 10_000.0));
+            let found = toward(100.0, 10.0, left(after, 10_000.0));
             assert!((found - average).abs() < 0.06, "{found} after {after} ms");
         }
-        assert_eq!(peak(100.0, 250.0, left(1, 10_000.0)), 250.0, "a larger one counts at once");
     }
 
     /// D4, D12: thirty years are not too long
@@ -82,7 +75,7 @@ mod tests {
         fn an_average_stays_between_what_it_is_made_of(
             average in 0.0_f32..1e18, sample in 0.0_f32..1e18, passed in 0..LAST_TICK,
         ) {
-            let found = peak(average, sample, left(passed, 2_000.0));
+            let found = toward(average, sample, left(passed, 2_000.0));
             let (low, high) = (average.min(sample), average.max(sample));
             prop_assert!(found >= low * 0.999 && found <= high * 1.001);
         }

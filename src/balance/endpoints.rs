@@ -348,7 +348,7 @@ pub struct EndpointSnapshot {
     pub health: f64,
     /// Calls in flight, up to the ends of their bodies.
     pub in_flight: u32,
-    /// The peak-sensitive average of its latency.
+    /// The average of its latency.
     pub latency: Option<Duration>,
     /// For how long it rests: up to the end of its cool-down, or to its next trial.
     pub out_for: Option<Duration>,

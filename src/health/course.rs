@@ -41,11 +41,8 @@ impl Health {
         }
         self.flow.fetch_add(SUCCESS - 1, SeqCst);
         if let Some(started) = started {
-            self.sample(
-                place.roster,
-                now.saturating_duration_since(started),
-                place.roster.tick(now),
-            );
+            let took = now.saturating_duration_since(started);
+            self.sample(took, place.roster, place.roster.tick(now));
         }
         place.freed();
     }
@@ -75,7 +72,7 @@ impl Health {
     /// endpoint: it makes it look faster, and never slower.
     fn sample_of(&self, place: Place<'_>, admission: Admission, took: Duration, now: Tick) {
         if !admission.is_probe() || (took.as_nanos() as f32) < self.nanos() {
-            self.sample(place.roster, took, now);
+            self.sample(took, place.roster, now);
         }
     }
 

@@ -9,7 +9,7 @@ use super::gate::{
 use super::roster::Roster;
 use super::trouble::{Checked, OutcomeCounts, Trouble};
 use crate::circuit::{Admission, CircuitState};
-use crate::ewma::{LAST_TICK, Tick, left, pack, peak, tick, toward, unpack};
+use crate::ewma::{LAST_TICK, Tick, left, pack, tick, toward, unpack};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::window::nanos;
 use std::fmt;
@@ -155,12 +155,7 @@ impl Health {
 
     #[cold]
     pub(super) fn publish(&self, roster: &Roster, now: Tick) -> f32 {
-        let usual = roster.typical();
-        let latency = match unpack(self.latency.load(Relaxed)) {
-            (0.0, _) => usual,
-            (nanos, _) if usual == 0.0 => nanos,
-            (nanos, at) => toward(nanos, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
-        };
+        let (usual, latency) = (roster.typical(), self.expected(roster, now).0);
         let lingering = self.trouble.get().map_or(0.0, |trouble| trouble.lingering(usual, now));
         let health = self.health(now).max(1e-6);
         let cost = latency.max(1.0) * (1.0 + lingering) / (health * health);
@@ -212,23 +207,37 @@ impl Health {
         unpack(self.latency.load(Relaxed)).0
     }
 
+    /// The average, which goes back to what is usual, and how much of it is left since it was noted.
     #[inline]
-    pub(super) fn sample(&self, roster: &Roster, took: Duration, now: Tick) -> bool {
-        let took = (nanos(took) as f32).max(1.0);
+    fn expected(&self, roster: &Roster, now: Tick) -> (f32, f32) {
+        let (usual, (average, at)) = (roster.typical(), unpack(self.latency.load(Relaxed)));
+        let left = left(now.saturating_sub(at), LATENCY_DECAY);
+        let expected = match average {
+            0.0 => usual,
+            _ if usual == 0.0 => average,
+            _ => toward(average, usual, left),
+        };
+        (expected, if average > 0.0 { left } else { 0.0 })
+    }
+
+    /// Takes a latency into the average, the first of each millisecond: so it is an average over time,
+    /// the same for an endpoint with many calls and for one with few.
+    #[inline]
+    pub(super) fn sample(&self, took: Duration, roster: &Roster, now: Tick) {
         let (before, at) = unpack(self.latency.load(Relaxed));
-        let passed = now.saturating_sub(at);
-        if took <= before && passed == 0 {
-            return false;
+        if now <= at && before > 0.0 {
+            return;
         }
+        let took = (nanos(took) as f32).max(1.0);
         if before == 0.0 && roster.typical() == 0.0 {
             // until the median is taken: else those of which nothing is known would look fast
             roster.set_typical(took, now);
         }
+        let (expected, left) = self.expected(roster, now);
         // two samples at once may leave only one: it is an average
-        let after = peak(before, took, left(passed, LATENCY_DECAY));
+        let after = toward(expected, took, left);
         self.latency.store(pack(after, now), Relaxed);
         self.cost.store(pack(after, now.saturating_add(FRESH)), Relaxed);
-        true
     }
 
     pub(crate) fn standing(&self, place: Place<'_>, now: Tick) -> Standing {

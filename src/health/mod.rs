@@ -3,7 +3,7 @@
 //!
 //! | what | is kept as | and read as |
 //! |---|---|---|
-//! | latency | peak-sensitive average of the times to good answers | the slow part of the cost, published when a call ends |
+//! | latency | average over time of the times to good answers | the slow part of the cost, published when a call ends |
 //! | health | share of good answers, which decays with time | the same |
 //! | in flight | a count, up to the end of the body | at each choice |
 //! | ejection | a circuit, made at the first failure | a gate: one word |
