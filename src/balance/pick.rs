@@ -10,7 +10,7 @@ use crate::rng::Draws;
 use std::sync::Arc;
 
 /// So many endpoints are drawn and compared; a set that is not larger is looked at whole.
-const DRAWS: usize = 8;
+const DRAWS: usize = 6;
 /// Costs that differ by less are the same, and the first one drawn wins: so equal endpoints share by
 /// weight, and one that is a little slower keeps its share.
 const SAME: f32 = 0.9;
@@ -338,7 +338,7 @@ impl<A> Look<'_, A> {
     {
         let Some(weight) = self.weight(member) else { return };
         let part = weight / best.drawn;
-        if part < 1.0 && Draws::share(draws.next()) >= part * part {
+        if part < 1.0 && Draws::share(draws.next()) >= part * part.sqrt() {
             return;
         }
         let cost = self.cost(member, weight);

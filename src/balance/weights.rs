@@ -43,8 +43,10 @@ impl Weights {
         draws: &mut Draws,
         most: usize,
     ) -> impl Iterator<Item = usize> + Clone + use<> {
-        let (first, draw) = (Draws::below(draws.next(), self.count), draws.next());
-        let (count, mut at) = (self.count, Draws::below(draw, self.count));
+        // one draw has chance enough for both and for the step
+        let draw = draws.next();
+        let (count, first) = (self.count, Draws::below(draw, self.count));
+        let mut at = Draws::below(draw << 32, count);
         let step = self.steps[draw as usize % STEPS] as usize;
         // few are looked at whole
         let others = if count <= most { count } else { most - 1 };

@@ -149,11 +149,8 @@ impl Health {
                 self.flow.fetch_add(SUCCESS - 1, Relaxed);
                 // the latency of the head was noted when that came
                 if let Some(started) = ending.started.filter(|_| place.roster.whole_latency()) {
-                    self.sample(
-                        place.roster,
-                        now.saturating_duration_since(started),
-                        place.roster.tick(now),
-                    );
+                    let took = now.saturating_duration_since(started);
+                    self.sample(took, place.roster, place.roster.tick(now));
                 }
                 return place.freed();
             }
@@ -173,7 +170,9 @@ impl Health {
         }
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
-        if matches!(ending.outcome, Outcome::Neutral | Outcome::Unsuitable) && !ending.dropped {
+        let says_nothing =
+            matches!(ending.outcome, Outcome::Neutral | Outcome::Unsuitable | Outcome::Refused);
+        if verdict == Verdict::Neutral && says_nothing {
             self.linger(place, trouble, since(ending.head.unwrap_or(now)), ms);
         }
         let look = if verdict == Verdict::Bad {

@@ -24,7 +24,7 @@ const HEALTH_DECAY: f32 = 4_000.0;
 /// From here on the health is taken for whole.
 const WHOLE: f32 = 0.99;
 /// A cost is taken for true this long where no call ends, in milliseconds.
-const FRESH: Tick = 100;
+const FRESH: Tick = 250;
 /// A ramp begins with this share, as Envoy's slow start does.
 const RAMP_FROM: f32 = 0.1;
 /// Fewer calls that linger don't matter.
@@ -237,7 +237,7 @@ impl Health {
         // two samples at once may leave only one: it is an average
         let after = toward(expected, took, left);
         self.latency.store(pack(after, now), Relaxed);
-        self.cost.store(pack(after, now.saturating_add(FRESH)), Relaxed);
+        self.cost.store(pack(after, now + FRESH), Relaxed);
     }
 
     pub(crate) fn standing(&self, place: Place<'_>, now: Tick) -> Standing {
