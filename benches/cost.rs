@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
     Case::of("tower retry"),
     Case::of("tower retry, budget"),
     Case::of("tower hedge"),
@@ -68,6 +68,8 @@ const CASES: [Case; 22] = [
     Case::at_most("balance, 3", 900.0, 1_200.0, [2.0, 2.0]),
     Case::at_most("balance, 10", 900.0, 1_200.0, [2.0, 2.0]),
     Case::at_most("balance, 1000", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::at_most("tracked", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::of("two looks at the clock"),
     Case::of("tower p2c, 10"),
     Case::of("tower p2c, 1000"),
     Case::of("http: retry"),
@@ -437,6 +439,7 @@ fn table(wanted: &str) {
         println!("\n6000 calls in the window cost {:.3} of 750", many / few);
         assert!(many / few <= 1.05, "the cost grows with the calls in the window");
     }
+    endpoints::print(wanted, |count| measured.get(&(count, false)).copied());
     for (name, ratio) in threads(wanted) {
         println!("two threads make {ratio:.2} times the calls of one: {name}");
     }
@@ -452,7 +455,7 @@ fn threads(wanted: &str) -> Vec<(&'static str, f64)> {
         shared_by(name, threads, CALLS);
         (threads * CALLS) as f64 / start.elapsed().as_secs_f64()
     }
-    let names = ["breaker", "fallback + retry + breaker + timeout"];
+    let names = ["breaker", "fallback + retry + breaker + timeout", "balance, 10"];
     let names = names.into_iter().filter(|name| name.contains(wanted));
     // the best of several: other programs only take time away
     let best = |name, threads| (0..7).map(|_| run(name, threads)).fold(0.0, f64::max);
@@ -479,6 +482,7 @@ fn shared_by(name: &str, threads: u64, calls: u64) {
     let inner = tower::service_fn(answer::<false, u64>);
     let breaker = CircuitBreakerLayer::plain();
     match name {
+        "balance, 10" => each(&endpoints::balance(10, || inner), threads, calls),
         "breaker" => each(&ServiceBuilder::new().layer(breaker).service(inner), threads, calls),
         _ => {
             let stack = ServiceBuilder::new()

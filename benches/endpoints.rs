@@ -3,6 +3,7 @@
 
 use super::{drive, inner};
 use std::fmt;
+use std::hint::black_box;
 use std::time::Duration;
 use tower::balance::p2c;
 use tower::discover::ServiceList;
@@ -11,12 +12,13 @@ use tower::{Layer, Service};
 use tower_failover::balance::{Balance, BalanceLayer, Endpoint, Endpoints};
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::replay::Plain;
+use tower_failover::track::TrackLayer;
 
-pub(super) fn set<S>(count: usize, service: impl Fn() -> S) -> Endpoints<S> {
+fn set<S>(count: usize, service: impl Fn() -> S) -> Endpoints<S> {
     (0..count).map(|index| Endpoint::new(index.to_string(), service())).collect()
 }
 
-fn balance<S>(count: usize, service: impl Fn() -> S) -> Balance<S, ErrorsOnly, Plain> {
+pub(super) fn balance<S>(count: usize, service: impl Fn() -> S) -> Balance<S, ErrorsOnly, Plain> {
     BalanceLayer::plain().seed(1).layer(set(count, service))
 }
 
@@ -26,6 +28,16 @@ fn count(case: &str) -> usize {
 
 /// Drives a case whose name begins with `balance` or `tower p2c`, and ends with a number of endpoints.
 pub(super) async fn run<const PENDING: bool>(case: &str, calls: u64) {
+    match case {
+        "tracked" => {
+            let service = TrackLayer::plain().layer(inner::<PENDING, u64>());
+            return drive(service, calls, |call| call).await;
+        }
+        "two looks at the clock" => {
+            return drive(tower::service_fn(looks_twice::<PENDING>), calls, |call| call).await;
+        }
+        _ => {}
+    }
     let count = count(case);
     if case.starts_with("balance") {
         drive(balance(count, inner::<PENDING, u64>), calls, |call| call).await;
@@ -40,4 +52,46 @@ fn p2c<const PENDING: bool>(count: usize) -> impl Service<u64, Response = u64, E
         PeakEwma::new(inner::<PENDING, u64>(), rtt, decay, CompleteOnResponse::default())
     };
     p2c::Balance::new(ServiceList::new::<u64>((0..count).map(load).collect::<Vec<_>>()))
+}
+
+/// Where the instructions of a call go, what a larger set costs, and what an endpoint takes of memory.
+pub(super) fn print(wanted: &str, instructions: impl Fn(&'static str) -> Option<f64>) {
+    if !wanted.contains("balance") && !wanted.is_empty() {
+        return;
+    }
+    let cost = |name| instructions(name).unwrap_or(f64::NAN);
+    println!(
+        "\na pick among 1000 costs {:.3} of one among 10",
+        cost("balance, 1000") / cost("balance, 10")
+    );
+    assert!(cost("balance, 1000") <= cost("balance, 10") * 1.1, "the cost grows with the set");
+    assert!(cost("balance, 2") <= cost("balance, 10"), "a small set costs more");
+    // a tracked service records as a balancer does, and picks nothing; each of both reads the clock twice
+    let (tracked, clock) = (cost("tracked"), cost("two looks at the clock"));
+    println!(
+        "of {:.0}: picking {:.0}, recording {:.0}, the clock {clock:.0}",
+        cost("balance, 10"),
+        cost("balance, 10") - tracked,
+        tracked - clock,
+    );
+    for count in [10, 1_000, 100_000] {
+        let mut kept = None;
+        let info = allocation_counter::measure(|| kept = Some(set(count, inner::<false, u64>)));
+        println!("{:.0} bytes an endpoint, of {count}", info.bytes_current as f64 / count as f64);
+        assert!(
+            count < 1_000 || info.bytes_current <= 160 * count as i64,
+            "an endpoint takes too much"
+        );
+        drop(kept);
+    }
+}
+
+/// Does nothing but look at the clock, when it is called and when it answers.
+async fn looks_twice<const PENDING: bool>(request: u64) -> Result<u64, super::Fail> {
+    #[expect(clippy::disallowed_methods, reason = "that is what is measured")]
+    let look = tokio::time::Instant::now;
+    black_box(look());
+    let answer = super::answer::<PENDING, u64>(request).await;
+    black_box(look());
+    answer
 }

@@ -98,7 +98,7 @@ impl<T: fmt::Debug> fmt::Debug for Held<T> {
 /// A value that is replaced as a whole. Every stripe has its own place to find it in, so that threads
 /// which do don't write to the same place; the lock there is held to copy or swap a pointer, and for
 /// nothing else.
-pub(crate) struct Swap<T>([Apart<RwLock<Arc<Apart<Arc<T>>>>>; STRIPES]);
+pub(crate) struct Swap<T>([Apart<RwLock<Found<T>>>; STRIPES]);
 
 /// A value that was found in its place.
 pub(crate) struct Found<T>(Arc<Apart<Arc<T>>>);
@@ -106,26 +106,30 @@ pub(crate) struct Found<T>(Arc<Apart<Arc<T>>>);
 impl<T> Swap<T> {
     pub(crate) fn new(value: T) -> Self {
         let value = Arc::new(value);
-        let place = |_| Apart(RwLock::new(Arc::new(Apart(value.clone()))));
-        Self(std::array::from_fn(place))
+        Self(std::array::from_fn(|_| Apart(RwLock::new(Found::new(&value)))))
     }
 
     #[inline]
     pub(crate) fn find(&self) -> Found<T> {
-        let place = &self.0[stripe() % STRIPES].0;
-        Found(place.read().unwrap_or_else(PoisonError::into_inner).clone())
+        let place = self.0[stripe()].0.read().unwrap_or_else(PoisonError::into_inner);
+        Found(place.0.clone())
     }
 
     /// One thread at a time.
     pub(crate) fn replace(&self, value: T) {
         let value = Arc::new(value);
         for place in &self.0 {
-            let new = Arc::new(Apart(value.clone()));
             let mut place = place.0.write().unwrap_or_else(PoisonError::into_inner);
-            let old = std::mem::replace(&mut *place, new);
+            let old = std::mem::replace(&mut *place, Found::new(&value));
             drop(place);
             drop(old);
         }
+    }
+}
+
+impl<T> Found<T> {
+    fn new(value: &Arc<T>) -> Self {
+        Self(Arc::new(Apart(value.clone())))
     }
 }
 

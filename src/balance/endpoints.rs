@@ -145,6 +145,7 @@ impl<S> Endpoints<S> {
     }
 
     /// Takes an endpoint out; tells whether it was there. Calls to it go on.
+    #[expect(clippy::must_use_candidate, reason = "most callers know")]
     pub fn remove(&self, name: &str) -> bool {
         self.apply([Edit::Remove(name.into())])
     }
@@ -168,6 +169,7 @@ impl<S> Endpoints<S> {
 
     /// Sends no new calls to an endpoint; tells whether it was there and served. It stays in the set, and
     /// calls to it go on.
+    #[expect(clippy::must_use_candidate, reason = "most callers know")]
     pub fn drain(&self, name: &str) -> bool {
         let mut content = self.shared.content.lock();
         let Some(member) = content.take(name) else { return false };
@@ -177,6 +179,7 @@ impl<S> Endpoints<S> {
     }
 
     /// Lets an endpoint serve again that was drained; tells whether it was.
+    #[expect(clippy::must_use_candidate, reason = "most callers know")]
     pub fn undrain(&self, name: &str) -> bool {
         let mut content = self.shared.content.lock();
         let Some(member) = content.drained.get(name).cloned() else { return false };

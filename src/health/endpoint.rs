@@ -347,8 +347,9 @@ impl Health {
 
     /// Whether a trial is out.
     pub(crate) fn is_on_trial(&self, now: Tick) -> bool {
-        let state = |trouble: &Box<Trouble>| trouble.circuit.state(Duration::from_millis(now));
-        self.trouble.get().map(state) == Some(CircuitState::HalfOpen)
+        self.trouble.get().is_some_and(|trouble| {
+            trouble.circuit.state(Duration::from_millis(now)) == CircuitState::HalfOpen
+        })
     }
 }
 
