@@ -155,7 +155,7 @@ impl Health {
 
     #[cold]
     pub(super) fn publish(&self, roster: &Roster, now: Tick) -> f32 {
-        let (usual, latency) = (roster.typical(), self.expected(roster, now).0);
+        let (usual, latency) = (roster.typical(), self.expected(roster, now));
         let lingering = self.trouble.get().map_or(0.0, |trouble| trouble.lingering(usual, now));
         let health = self.health(now).max(1e-6);
         let cost = latency.max(1.0) * (1.0 + lingering) / (health * health);
@@ -207,17 +207,14 @@ impl Health {
         unpack(self.latency.load(Relaxed)).0
     }
 
-    /// The average, which goes back to what is usual, and how much of it is left since it was noted.
-    #[inline]
-    fn expected(&self, roster: &Roster, now: Tick) -> (f32, f32) {
+    /// The average, which goes back to what is usual while no call tells more.
+    fn expected(&self, roster: &Roster, now: Tick) -> f32 {
         let (usual, (average, at)) = (roster.typical(), unpack(self.latency.load(Relaxed)));
-        let left = left(now.saturating_sub(at), LATENCY_DECAY);
-        let expected = match average {
+        match average {
             0.0 => usual,
             _ if usual == 0.0 => average,
-            _ => toward(average, usual, left),
-        };
-        (expected, if average > 0.0 { left } else { 0.0 })
+            _ => toward(average, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
+        }
     }
 
     /// Takes a latency into the average, the first of each millisecond: so it is an average over time,
@@ -229,13 +226,16 @@ impl Health {
             return;
         }
         let took = (nanos(took) as f32).max(1.0);
-        if before == 0.0 && roster.typical() == 0.0 {
-            // until the median is taken: else those of which nothing is known would look fast
-            roster.set_typical(took, now);
-        }
-        let (expected, left) = self.expected(roster, now);
+        let after = if before > 0.0 {
+            toward(before, took, left(now.saturating_sub(at), LATENCY_DECAY))
+        } else {
+            if roster.typical() == 0.0 {
+                // until the median is taken: else those of which nothing is known would look fast
+                roster.set_typical(took, now);
+            }
+            took
+        };
         // two samples at once may leave only one: it is an average
-        let after = toward(expected, took, left);
         self.latency.store(pack(after, now), Relaxed);
         self.cost.store(pack(after, now + FRESH), Relaxed);
     }

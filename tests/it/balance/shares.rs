@@ -158,7 +158,7 @@ async fn what_a_slow_endpoint_leaves_is_shared_by_all_the_others() {
         calls(&balance, 1, 20_000).await;
         let fair = 1.0 / (count - 1) as f64;
         for at in (0..count).filter(|at| *at != 1) {
-            assert!((world.share([at]) - fair).abs() < 0.02, "{:?}", world.counts());
+            assert!((world.share([at]) - fair).abs() < 0.02, "{:?} {world:?}", world.counts());
         }
     }
 }
