@@ -183,7 +183,10 @@ impl Health {
     pub(super) fn ratio(&self, now: Tick) -> f32 {
         match unpack(self.ratio.load(Relaxed)) {
             (0.0, _) => 1.0,
-            (ratio, at) => toward(ratio, 1.0, left(now.saturating_sub(at), HEALTH_DECAY)),
+            (ratio, at) => {
+                let forgiven = toward(ratio, 1.0, left(now.saturating_sub(at), HEALTH_DECAY));
+                if forgiven >= WHOLE { 1.0 } else { forgiven }
+            }
         }
     }
 
