@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 25] = [
     Case::of("tower retry"),
     Case::of("tower retry, budget"),
     Case::of("tower hedge"),
@@ -68,6 +68,7 @@ const CASES: [Case; 24] = [
     Case::at_most("balance, 3", 900.0, 1_200.0, [2.0, 2.0]),
     Case::at_most("balance, 10", 900.0, 1_200.0, [2.0, 2.0]),
     Case::at_most("balance, 1000", 900.0, 1_200.0, [2.0, 2.0]),
+    Case::of("balance, 100000"),
     Case::at_most("tracked", 900.0, 1_200.0, [2.0, 2.0]),
     Case::of("two looks at the clock"),
     Case::of("tower p2c, 10"),
