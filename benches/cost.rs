@@ -456,7 +456,7 @@ fn threads(wanted: &str) -> Vec<(&'static str, f64)> {
         shared_by(name, threads, CALLS);
         (threads * CALLS) as f64 / start.elapsed().as_secs_f64()
     }
-    let names = ["breaker", "fallback + retry + breaker + timeout", "balance, 10"];
+    let names = ["breaker", "fallback + retry + breaker + timeout"];
     let names = names.into_iter().filter(|name| name.contains(wanted));
     // the best of several: other programs only take time away
     let best = |name, threads| (0..7).map(|_| run(name, threads)).fold(0.0, f64::max);
@@ -483,7 +483,6 @@ fn shared_by(name: &str, threads: u64, calls: u64) {
     let inner = tower::service_fn(answer::<false, u64>);
     let breaker = CircuitBreakerLayer::plain();
     match name {
-        "balance, 10" => each(&endpoints::balance(10, || inner), threads, calls),
         "breaker" => each(&ServiceBuilder::new().layer(breaker).service(inner), threads, calls),
         _ => {
             let stack = ServiceBuilder::new()

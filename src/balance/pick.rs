@@ -195,9 +195,10 @@ impl<A> Look<'_, A> {
         // one that is ejected between the look and this is not asked again
         (0..DRAWS).find_map(|_| {
             let found = match band.only_chunk() {
-                Some((members, weights)) if weights.are_same() => {
+                Some((members, weights)) if weights.of_each().is_some() => {
                     let walk = weights.walk(draws, DRAWS).map(|at| &members[at]);
-                    self.least(walk.clone()).or_else(|| self.by_weight(walk, draws))
+                    let weight = weights.of_each().unwrap_or(self.mean);
+                    self.least(walk.clone(), weight).or_else(|| self.by_weight(walk, draws))
                 }
                 Some((members, weights)) if members.len() <= DRAWS => {
                     self.whole(members, weights, draws)
@@ -219,6 +220,7 @@ impl<A> Look<'_, A> {
     fn least<'b, S: 'b>(
         &self,
         members: impl Iterator<Item = &'b Arc<Member<S>>>,
+        weight: f32,
     ) -> Option<&'b Arc<Member<S>>>
     where
         A: Fn(&Arc<Member<S>>) -> bool,
@@ -236,7 +238,6 @@ impl<A> Look<'_, A> {
             if in_flight >= most || !allows(member) {
                 continue;
             }
-            let weight = member.info.weight_f32();
             let cost = full_cost(health.cost(roster, now), in_flight, mean, weight);
             if cost < least {
                 (best, least) = (Some(member), cost * SAME);

@@ -8,6 +8,7 @@ use crate::rng::Draws;
 pub(super) struct Weights {
     count: usize,
     sum: f64,
+    each: f32,
     aliases: Option<Box<[(f32, u32)]>>,
     /// Steps from one index to another that come by all of them.
     steps: [u32; STEPS],
@@ -22,17 +23,18 @@ impl Weights {
         let first = weights.clone().next();
         let same = weights.clone().all(|weight| Some(weight) == first);
         let aliases = (!same).then(|| aliases(weights, sum));
-        Self { count, sum, aliases, steps: steps(count) }
+        let each = first.unwrap_or(1.0) as f32;
+        Self { count, sum, each, aliases, steps: steps(count) }
     }
 
     pub(super) fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// Whether all weights are the same.
+    /// The weight of each, where all are the same.
     #[inline]
-    pub(super) fn are_same(&self) -> bool {
-        self.aliases.is_none()
+    pub(super) fn of_each(&self) -> Option<f32> {
+        if self.aliases.is_none() { Some(self.each) } else { None }
     }
 
     /// Draws indices, where all weights are the same: one, and then from another one on in random steps, which
