@@ -18,10 +18,12 @@ use std::time::Duration;
 pub(super) const CHUNK: usize = 1_024;
 
 /// An endpoint that is in the set, or was when a call to it began.
+// in this order, so that what a call writes stands in one line with the count of the `Arc` before it
+#[repr(C)]
 pub(super) struct Member<S> {
+    pub(super) health: Health,
     pub(super) roster: Arc<Roster>,
     pub(super) info: EndpointInfo,
-    pub(super) health: Health,
     pub(super) service: S,
 }
 

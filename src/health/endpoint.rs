@@ -20,7 +20,7 @@ use std::time::Duration;
 const LATENCY_DECAY: f32 = 2_000.0;
 /// The time constant in which a bad answer is forgiven: an endpoint that fails, and is called too seldom
 /// to be ejected, is tried again after some seconds, and one that has healed is back after as many.
-const HEALTH_DECAY: f32 = 4_000.0;
+const HEALTH_DECAY: f32 = 3_500.0;
 /// From here on the health is taken for whole.
 const WHOLE: f32 = 0.99;
 /// A cost is taken for true this long where no call ends, in milliseconds.
@@ -36,16 +36,18 @@ const PATIENCE: u64 = 10;
 pub(super) const SUCCESS: u64 = 1 << 24;
 
 /// One endpoint's health; the calls to it are recorded here.
+// in this order, so that all a choice reads stands together
+#[repr(C)]
 pub(crate) struct Health {
     /// Calls in flight and successes.
     pub(super) flow: AtomicU64,
     /// The slow part of the cost, and until when it is fresh.
     cost: AtomicU64,
+    pub(super) gate: AtomicU64,
     /// Nanoseconds, and when they were noted; zero where no call has ended well.
     latency: AtomicU64,
     /// The share of good answers, and when it was noted; zero for all.
     pub(super) ratio: AtomicU64,
-    pub(super) gate: AtomicU64,
     pub(super) trouble: OnceLock<Box<Trouble>>,
 }
 
