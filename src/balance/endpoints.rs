@@ -390,7 +390,7 @@ impl EndpointSnapshot {
             latency: health.latency(),
             out_for: until.map(|until| Duration::from_millis(until.saturating_sub(now))),
             ejections: health.ejections(),
-            counts: health.counts_read(),
+            counts: health.outcome_counts(),
         }
     }
 }

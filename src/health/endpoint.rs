@@ -337,7 +337,7 @@ impl Health {
         place.roster.changed();
     }
 
-    pub(crate) fn counts_read(&self) -> OutcomeCounts {
+    pub(crate) fn outcome_counts(&self) -> OutcomeCounts {
         let successes = self.flow.load(Relaxed) / SUCCESS;
         match self.trouble.get() {
             Some(trouble) => trouble.counts.read(successes),
