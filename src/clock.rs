@@ -35,13 +35,19 @@ pub(crate) fn after(start: Instant, duration: Duration) -> Instant {
 /// Counts the steps of a fixed length since a beginning.
 ///
 /// A thread remembers the end of its last step: to compare two instants takes a quarter of what it
-/// takes to subtract them, and nearly all calls find themselves in the step of the call before.
+/// takes to subtract them, and nearly all calls find themselves in the step of the call before. It does so
+/// in a `PLACE`, of which those that stand in one stack should have different ones.
 #[derive(Debug)]
-pub(crate) struct Steps {
+pub(crate) struct Steps<const PLACE: usize> {
     id: u64,
     began: Instant,
     step: Duration,
 }
+
+/// The slices of a circuit's window.
+pub(crate) type Slices = Steps<0>;
+/// The milliseconds of a set of endpoints.
+pub(crate) type Millis = Steps<1>;
 
 /// The step that a thread was in, of the steps with this id, and its name with this key.
 struct Step {
@@ -51,25 +57,44 @@ struct Step {
     name: Cell<u64>,
 }
 
-thread_local! {
-    static LAST: Step = const {
-        Step { of: Cell::new(0), key: Cell::new(0), until: Cell::new(None), name: Cell::new(0) }
-    };
+impl Step {
+    const fn none() -> Self {
+        Self { of: Cell::new(0), key: Cell::new(0), until: Cell::new(None), name: Cell::new(0) }
+    }
 }
 
-impl Steps {
+thread_local! {
+    static LAST: [Step; 2] = const { [Step::none(), Step::none()] };
+}
+
+impl<const PLACE: usize> Steps<PLACE> {
     pub(crate) fn new(began: Instant, step: Duration) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(1);
         Self { id: IDS.fetch_add(1, Relaxed), began, step: step.max(Duration::from_nanos(1)) }
+    }
+
+    /// The time since the beginning.
+    pub(crate) fn passed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// The number of the step at an instant.
+    #[inline(always)]
+    pub(crate) fn number(&self, now: Instant) -> u64 {
+        self.name(now, 0, |number| number)
     }
 
     /// The name of the step at an instant, made of its number and a key; the first number is 0. On one
     /// thread the instants of a clock don't go back.
     #[inline(always)]
     pub(crate) fn name(&self, now: Instant, key: u64, make: impl FnOnce(u64) -> u64) -> u64 {
-        let known = LAST.with(|last| match last.until.get() {
-            Some(until) if last.of.get() == self.id && last.key.get() == key && now < until => {
-                Some(last.name.get())
+        let known = LAST.with(|last| match last[PLACE].until.get() {
+            Some(until)
+                if last[PLACE].of.get() == self.id
+                    && last[PLACE].key.get() == key
+                    && now < until =>
+            {
+                Some(last[PLACE].name.get())
             }
             _ => None,
         });
@@ -78,69 +103,18 @@ impl Steps {
 
     #[cold]
     fn find(&self, now: Instant, key: u64, make: impl FnOnce(u64) -> u64) -> u64 {
-        let passed = now.saturating_duration_since(self.began).as_nanos();
+        let passed = self.passed(now).as_nanos();
         let step = self.step.as_nanos();
         let end = u64::try_from(passed - passed % step + step).unwrap_or(u64::MAX);
         let until = Some(after(self.began, Duration::from_nanos(end)));
         let name = make(u64::try_from(passed / step).unwrap_or(u64::MAX));
         LAST.with(|last| {
-            last.of.set(self.id);
-            last.key.set(key);
-            last.until.set(until);
-            last.name.set(name);
+            last[PLACE].of.set(self.id);
+            last[PLACE].key.set(key);
+            last[PLACE].until.set(until);
+            last[PLACE].name.set(name);
         });
         name
-    }
-}
-
-/// Counts the milliseconds since a beginning, as [`Steps`] does its steps.
-#[derive(Debug)]
-pub(crate) struct Ticks {
-    id: u64,
-    began: Instant,
-}
-
-/// The millisecond that a thread was in.
-struct Tick {
-    of: Cell<u64>,
-    until: Cell<Option<Instant>>,
-    number: Cell<u64>,
-}
-
-thread_local! {
-    static NOW: Tick =
-        const { Tick { of: Cell::new(0), until: Cell::new(None), number: Cell::new(0) } };
-}
-
-impl Ticks {
-    pub(crate) fn new(began: Instant) -> Self {
-        static IDS: AtomicU64 = AtomicU64::new(1);
-        Self { id: IDS.fetch_add(1, Relaxed), began }
-    }
-
-    /// The time since the beginning.
-    pub(crate) fn passed(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.began)
-    }
-
-    /// The millisecond of an instant.
-    #[inline(always)]
-    pub(crate) fn number(&self, now: Instant) -> u64 {
-        NOW.with(|tick| match tick.until.get() {
-            Some(until) if tick.of.get() == self.id && now < until => tick.number.get(),
-            _ => self.find(tick, now),
-        })
-    }
-
-    #[cold]
-    fn find(&self, tick: &Tick, now: Instant) -> u64 {
-        let passed = self.passed(now);
-        let number = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        let left = Duration::from_nanos(1_000_000 - u64::from(passed.subsec_nanos()) % 1_000_000);
-        tick.of.set(self.id);
-        tick.until.set(Some(after(now, left)));
-        tick.number.set(number);
-        number
     }
 }
 

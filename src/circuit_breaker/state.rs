@@ -3,7 +3,7 @@
 use super::error::CircuitOpen;
 use super::policy::Terms;
 use crate::circuit::{Admission, Change, Circuit, CircuitState, Mode, Refused, Verdict};
-use crate::clock::{self, Instant, Steps};
+use crate::clock::{self, Instant, Slices};
 use crate::error::BoxError;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
@@ -22,7 +22,7 @@ pub struct Watched {
     pub(super) terms: Terms,
     made: Instant,
     /// The window of all successes and its slices, if those are to be counted there and nowhere else.
-    successes: Option<(Arc<TimeWindow>, Steps)>,
+    successes: Option<(Arc<TimeWindow>, Slices)>,
     latest: watch::Sender<Latest>,
     waiting: Waiting,
     /// Told of every change, beside the subscribers.
@@ -46,7 +46,7 @@ impl Watched {
         let made = clock::now();
         Self {
             successes: circuit.window().map(|window| {
-                let slices = Steps::new(made, window.slice());
+                let slices = Slices::new(made, window.slice());
                 (window, slices)
             }),
             circuit,

@@ -1,7 +1,7 @@
 //! What the endpoints of a set share: their clock, their settings, and how many of them rest.
 
 use super::settings::Settings;
-use crate::clock::{Instant, Ticks};
+use crate::clock::{Instant, Millis};
 use crate::ewma::{LAST_TICK, Tick, pack, tick, unpack};
 use crate::ratio::Ratio;
 use crate::rng::{Draws, Rng, Seeds};
@@ -19,7 +19,7 @@ const LAST_HOPE: Tick = 1_000;
 
 /// Shared by all the endpoints of a set.
 pub(crate) struct Roster {
-    ticks: Ticks,
+    ticks: Millis,
     /// Read by every call, and written when an endpoint rests or returns.
     words: Apart<Words>,
     /// Who waits for an endpoint, and who for the end of a call as well.
@@ -60,7 +60,7 @@ impl Count {
 impl Roster {
     pub(crate) fn new(settings: Settings, began: Instant) -> Self {
         let roster = Self {
-            ticks: Ticks::new(began),
+            ticks: Millis::new(began, Duration::from_millis(1)),
             words: Apart::default(),
             waiting: Waiting::default(),
             room: Waiting::default(),

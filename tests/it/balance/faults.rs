@@ -20,8 +20,12 @@ async fn after_fifty(does: Does, tasks: usize) -> (World, f64) {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_fails_in_a_millisecond_gets_next_to_nothing() {
     for tasks in [1, 10, 50] {
-        let (_, share) = after_fifty(DEAD, tasks).await;
+        let (world, share) = after_fifty(DEAD, tasks).await;
         assert!(share < 0.02, "{share}, {tasks} tasks");
+        // of calls one after another, few go to what failed once, and it needs not be ejected
+        if tasks > 1 {
+            assert_eq!(world.state(0), EndpointState::Ejected, "{tasks} tasks");
+        }
     }
 }
 
@@ -120,33 +124,5 @@ async fn one_that_finds_nothing_gains_no_traffic_of_many_callers() {
     for tasks in [3, 10, 50] {
         let (world, share) = after_fifty(Does::answer(404, ms(1)), tasks).await;
         assert!(share < 0.38, "{share}, {tasks} tasks: {world:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn zz_two() {
-    for count in [2, 3, 4] {
-        for tasks in [1, 4, 10, 64] {
-            let world = World::new(count);
-            let balance = world.balance();
-            load(&balance, tasks, secs(2)).await;
-            world.do_all([0], DEAD);
-            if count == 4 {
-                world.do_all([1], DEAD);
-            }
-            load(&balance, tasks, secs(1)).await;
-            let tally = load(&balance, tasks, secs(20)).await;
-            world.do_all([0, 1], GOOD);
-            let healed = now();
-            let mut half = None;
-            while half.is_none() && healed.elapsed() < secs(20) {
-                world.forget();
-                load(&balance, tasks, ms(250)).await;
-                if world.share([0]) >= 0.5 / count as f64 {
-                    half = Some(healed.elapsed());
-                }
-            }
-            println!("T {count} {tasks}: failed {:.4} {tally:?} half {half:?}", tally.failed());
-        }
     }
 }

@@ -5,6 +5,7 @@ mod changes;
 mod contract;
 mod elsewhere;
 mod faults;
+mod http_checks;
 mod limits;
 mod model;
 mod outages;

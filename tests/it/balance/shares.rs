@@ -206,35 +206,3 @@ async fn answers_that_take_no_time_are_shared_as_well() {
         assert!((share - 1.0 / 3.0).abs() < 0.02, "{:?}", world.counts());
     }
 }
-
-#[tokio::test(start_paused = true)]
-async fn zz_matrix() {
-    for weights in [&[9.0, 1.0][..], &[2.0, 1.0], &FEW, &[1.0, 1.0, 1.0, 1.0, 1.0, 5.0], &MANY] {
-        for (name, does) in [
-            ("const", Does::answer(200, MEDIAN)),
-            ("logn", GOOD.vary(MEDIAN, 0.5)),
-            ("logn1", GOOD.vary(MEDIAN, 1.0)),
-        ] {
-            for tasks in [1, 4, 10, 64] {
-                let world = weighted(weights);
-                world.do_all(0..weights.len(), does);
-                calls(&world.balance(), tasks, 40_000).await;
-                let sum: f64 = weights.iter().sum();
-                let off: Vec<_> =
-                    world.shares().iter().zip(weights).map(|(s, w)| s - w / sum).collect();
-                println!("M {weights:?} {name} {tasks}: {off:.3?}");
-            }
-        }
-    }
-    for others in [1, 3, 7, 8, 30] {
-        for tasks in [1, 4, 10, 64] {
-            let mut weights = vec![99.0 / others as f64; others];
-            weights.push(1.0);
-            let world = weighted(&weights);
-            world.do_all(0..others, Does::answer(200, ms(100)));
-            world.do_all([others], Does::answer(200, ms(105)));
-            calls(&world.balance(), tasks, 30_000).await;
-            println!("C {others} {tasks}: {:.5}", world.share([others]));
-        }
-    }
-}
