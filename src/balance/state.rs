@@ -45,6 +45,11 @@ impl<S: Send + Sync> Reserved<S> {
         self.inside = false;
     }
 
+    /// Somebody else holds the place from now on.
+    fn hand_over(mut self) {
+        self.member = None;
+    }
+
     /// The call that was to be made by this recorder, and is not ready to be.
     pub(super) fn of<L: Luggage>(recorder: &mut Recorder<Seat<S>, L>) -> Option<Self>
     where
@@ -186,11 +191,15 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
             }
             choice => choice?,
         };
-        attempts.mark_tried(self.id(), choice.0.id());
-        let left = |other: &Arc<Member<S>>| !Arc::ptr_eq(other, &choice.0) && untried(other);
+        let (member, admission) = choice;
+        // gives the place back if the filter panics when it is asked what is left
+        let place = Reserved::new((member.clone(), admission));
+        let left = |other: &Arc<Member<S>>| !Arc::ptr_eq(other, &member) && untried(other);
         let tick = self.shared.roster.tick(now);
         attempts.set_untried_left(is_any_left(&self.shared.snapshot(), left, tick));
-        Ok(choice)
+        attempts.mark_tried(self.id(), member.id());
+        place.hand_over();
+        Ok((member, admission))
     }
 
     /// A place goes back, since another endpoint was ready first: it was not tried.

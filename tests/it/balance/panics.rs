@@ -9,8 +9,10 @@ use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints};
+use tower_failover::replay::ReplayBody;
+use tower_failover::retry::RetryLayer;
 use tower_failover::{BoxError, Outcome};
 
 /// Whether a call to a balancer panics.
@@ -107,6 +109,27 @@ async fn a_filter_that_panics_at_the_second_choice_gives_the_place_of_the_first_
     let balance = layer.layer(set.clone());
     assert!(panics(&balance).await);
     assert_eq!((in_flight(&set), look(&set, "a").counts), (0, Default::default()));
+}
+
+/// B4: a place is held already, and the filter is asked what would be left for another attempt
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_panics_at_what_is_left_gives_the_place_back() {
+    let service =
+        |_| service_fn(|_: Request<String>| ready(Ok::<_, BoxError>(Response::new(String::new()))));
+    let set: Endpoints<_> =
+        ["a", "b"].map(|name| Endpoint::new(name, service(name))).into_iter().collect();
+    let handle = set.clone();
+    let balance = BalanceLayer::http().allow(move |_: &Request<String>, _| {
+        assert!(handle.snapshot().iter().all(|found| found.in_flight == 0), "panics in the filter");
+        true
+    });
+    let retry = RetryLayer::http().body(|_: ReplayBody<String>| String::new());
+    let stack = ServiceBuilder::new().layer(retry).layer(balance).service(set.clone());
+    let call = async move { stack.oneshot(Request::new(String::new())).await.is_ok() };
+    assert!(AssertUnwindSafe(call).catch_unwind().await.is_err());
+    for found in set.snapshot() {
+        assert_eq!((found.in_flight, found.counts), (0, Default::default()), "{}", found.name);
+    }
 }
 
 /// B4
