@@ -341,7 +341,7 @@ impl<A> Look<'_, A> {
         let part = weight / best.drawn;
         // a power of 1 leaves a canary of a hundredth too much in the simulation, and one of 2 too little to
         // the smallest of three
-        if part < 1.0 && Draws::share(draws.next()) >= part * part {
+        if part < 1.0 && Draws::share(draws.next()) >= part * part.sqrt() {
             return;
         }
         let cost = self.cost(member, weight);
