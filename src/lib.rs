@@ -100,6 +100,7 @@
         feature = "circuit-breaker",
         feature = "fallback",
         feature = "balance",
+        feature = "hedge",
         feature = "http"
     )),
     allow(
@@ -121,6 +122,7 @@ mod error;
 mod ewma;
 mod health;
 mod hint;
+mod histogram;
 mod outcome;
 mod policy;
 mod rare;
@@ -138,12 +140,18 @@ pub mod circuit_breaker;
 pub mod classify;
 #[cfg(feature = "fallback")]
 pub mod fallback;
+#[cfg(feature = "first-frame")]
+pub mod first_frame;
 #[cfg(all(doc, feature = "full"))]
 pub mod guide;
+#[cfg(feature = "hedge")]
+pub mod hedge;
 pub mod record;
 pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
+#[cfg(feature = "stall")]
+pub mod stall;
 #[cfg(feature = "balance")]
 pub mod track;
 

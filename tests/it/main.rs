@@ -11,13 +11,16 @@ mod classify_end;
 mod contract;
 mod cost;
 mod fallback;
+mod first_frame;
 #[cfg(unix)]
 mod gateway;
+mod hedge;
 mod leaks;
 mod props;
 mod regressions;
 mod replay;
 mod retry;
+mod stall;
 mod tidy;
 mod track;
 mod wire;

@@ -8,16 +8,16 @@ use std::path::Path;
 /// are the last rank, never import each other.
 const RANKS: [&[&str]; 4] = [
     &["clock", "error", "outcome", "rare", "ratio", "rng", "stripe", "sync", "waiting"],
-    &["backoff", "budget", "circuit", "deadline", "ewma", "hint", "window"],
+    &["backoff", "budget", "circuit", "deadline", "ewma", "hint", "histogram", "window"],
     &["attempts", "classify", "health", "policy", "record", "replay"],
-    &["balance", "circuit_breaker", "fallback", "retry", "track"],
+    &["balance", "circuit_breaker", "fallback", "first_frame", "hedge", "retry", "stall", "track"],
 ];
 
 /// Documentation only.
 const GUIDE: &str = "guide";
 
 /// The files of each middleware; a file imports only what stands left of it.
-const ORDER: [(&str, &[&str]); 5] = [
+const ORDER: [(&str, &[&str]); 8] = [
     ("retry", &["handle", "policy", "state", "future", "service", "layer"]),
     (
         "circuit_breaker",
@@ -54,6 +54,9 @@ const ORDER: [(&str, &[&str]); 5] = [
         ],
     ),
     ("track", &["state", "future", "service", "layer"]),
+    ("hedge", &["handle", "policy", "state", "future", "service", "layer"]),
+    ("first_frame", &["error", "policy", "state", "body", "future", "service", "layer"]),
+    ("stall", &["error", "policy", "state", "body", "future", "service", "layer"]),
 ];
 
 /// Two files that are one thing: a snapshot of a set holds how its tiers stand, which is found by a look at

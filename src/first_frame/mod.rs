@@ -1,0 +1,1 @@
+//! Holds an answer back until its first frame is there.

@@ -1,0 +1,1 @@
+//! Sends a second request beside one that takes long.

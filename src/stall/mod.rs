@@ -1,0 +1,1 @@
+//! Ends an answer that has gone silent.
