@@ -28,6 +28,7 @@ use tower::{Layer, Service, ServiceBuilder};
 use tower_failover::Attempts;
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
 use tower_failover::fallback::FallbackLayer;
+use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
 
 /// What is measured, and the most that it may cost above bare.
@@ -49,7 +50,7 @@ impl Case {
     }
 }
 
-const CASES: [Case; 25] = [
+const CASES: [Case; 26] = [
     Case::of("tower retry"),
     Case::of("tower retry, budget"),
     Case::of("tower hedge"),
@@ -64,6 +65,7 @@ const CASES: [Case; 25] = [
     Case::of("breaker, slow rule"),
     // a value for fallback, and tower's timeout inside
     Case::at_most("fallback + retry + breaker + timeout", 450.0, 1_250.0, [3.0, 4.0]),
+    Case::at_most("hedge", 250.0, 1_100.0, [2.0, 2.0]),
     Case::at_most("balance, 2", 900.0, 1_200.0, [2.0, 2.0]),
     Case::at_most("balance, 3", 900.0, 1_200.0, [2.0, 2.0]),
     Case::at_most("balance, 10", 900.0, 1_200.0, [2.0, 2.0]),
@@ -298,6 +300,9 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
             let before = if case.contains("750") { 750 } else { 6_000 };
             drive(layer.layer(inner::<PENDING, _>()), before, plain).await;
             drive(layer.layer(inner::<PENDING, _>()), calls, plain).await;
+        }
+        "hedge" => {
+            drive(HedgeLayer::plain().layer(inner::<PENDING, _>()), calls, plain).await;
         }
         "breaker, slow rule" => {
             let rule = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>());

@@ -63,6 +63,7 @@ pub struct Attempts {
 struct Shared {
     started: AtomicU32,
     retries: AtomicU32,
+    hedges: AtomicU32,
     untried_left: AtomicBool,
     /// Whether an attempt failed that may have done the work.
     touched: AtomicBool,
@@ -112,6 +113,7 @@ impl Attempts {
         let shared = Shared {
             started: AtomicU32::new(1),
             retries: AtomicU32::new(0),
+            hedges: AtomicU32::new(0),
             untried_left: AtomicBool::new(false),
             touched: AtomicBool::new(false),
             tried: Mutex::default(),
@@ -125,7 +127,13 @@ impl Attempts {
     pub(crate) fn next(&self) -> Self {
         let number = self.shared.started.fetch_add(1, SeqCst).saturating_add(1);
         self.set_untried_left(false);
-        Self { number, ..self.clone() }
+        Self { number, hedge: false, ..self.clone() }
+    }
+
+    /// The same for an attempt beside those that run.
+    pub(crate) fn next_hedge(&self) -> Self {
+        self.shared.hedges.fetch_add(1, SeqCst);
+        Self { hedge: true, ..self.next() }
     }
 
     /// The same with the stricter of its deadline and this one.
@@ -139,8 +147,7 @@ impl Attempts {
         self.number
     }
 
-    /// Tells whether this attempt is a hedge, sent beside another one. There is no layer yet that
-    /// sends any.
+    /// Tells whether this attempt is a hedge, sent beside another one.
     #[must_use]
     pub const fn is_hedge(&self) -> bool {
         self.hedge
@@ -156,6 +163,12 @@ impl Attempts {
     #[must_use]
     pub fn retries(&self) -> u32 {
         self.shared.retries.load(SeqCst)
+    }
+
+    /// Returns how many of them were hedges.
+    #[must_use]
+    pub fn hedges(&self) -> u32 {
+        self.shared.hedges.load(SeqCst)
     }
 
     /// Returns by when the request must be answered, if that is known.
@@ -196,6 +209,11 @@ impl Attempts {
     #[must_use]
     pub fn was_tried(&self, set: u64, endpoint: u64) -> bool {
         self.tried().iter().any(|tried| *tried == (set, endpoint))
+    }
+
+    /// Whether a balancer has noted where an attempt went, and so says what is left to try.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.tried().iter().next().is_some()
     }
 
     /// Says whether another attempt would find an endpoint that is available and was not tried: a
@@ -254,6 +272,7 @@ impl fmt::Debug for Attempts {
             .field("hedge", &self.hedge)
             .field("started", &self.started())
             .field("retries", &self.retries())
+            .field("hedges", &self.hedges())
             .finish_non_exhaustive()
     }
 }

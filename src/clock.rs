@@ -48,6 +48,8 @@ pub(crate) struct Steps<const PLACE: usize> {
 pub(crate) type Slices = Steps<0>;
 /// The milliseconds of a set of endpoints.
 pub(crate) type Millis = Steps<1>;
+/// The steps after which a percentile is taken anew.
+pub(crate) type Looks = Steps<2>;
 
 /// The step that a thread was in, of the steps with this id, and its name with this key.
 struct Step {
@@ -64,7 +66,7 @@ impl Step {
 }
 
 thread_local! {
-    static LAST: [Step; 2] = const { [Step::none(), Step::none()] };
+    static LAST: [Step; 3] = const { [Step::none(), Step::none(), Step::none()] };
 }
 
 impl<const PLACE: usize> Steps<PLACE> {

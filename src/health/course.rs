@@ -1,6 +1,6 @@
 //! How the end of a call changes what is known of its endpoint.
 
-use super::endpoint::{FEW, Health, Place, SUCCESS};
+use super::endpoint::{FEW, Health, Place, SUCCESS, duration};
 use super::gate::{
     ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
 };
@@ -21,6 +21,8 @@ const AFTER_SUCCESS: f32 = 0.9;
 /// The health after a trial that went well. The ramp is care enough: with half the health, which the others
 /// have whole, the endpoint would go on without calls for seconds after it.
 const RETURNED: f32 = 0.8;
+/// A call that was given up for a faster one, after the latency of good calls times this, has failed.
+const LOST_LATENCIES: u32 = 3;
 /// The ramp of an ejected endpoint, for each ejection in a row, and the longest.
 const RAMP: Duration = Duration::from_secs(1);
 const LONGEST_RAMP: Duration = Duration::from_secs(10);
@@ -143,6 +145,9 @@ impl Health {
         if ending.unpolled {
             return self.give_back(place, admission, now);
         }
+        let outlived = ending.lost && self.is_outlived(place, admission, ending, now);
+        let ending =
+            if outlived { &Ending { outcome: Outcome::Failure, ..*ending } } else { ending };
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
             if self.gate.load(Relaxed) & ATTENTION == 0 {
@@ -188,6 +193,33 @@ impl Health {
         };
         self.go_on(place, trouble, admission, verdict, took, hint, look, at);
         place.freed();
+    }
+
+    /// Another attempt was faster than a call to this endpoint: all that is known is that it takes longer
+    /// than this. Tells whether that is so much longer than usual that the call has failed.
+    fn is_outlived(
+        &self,
+        place: Place<'_>,
+        admission: Admission,
+        ending: &Ending,
+        now: Instant,
+    ) -> bool {
+        let Some(started) = ending.started else { return false };
+        let age = now.saturating_duration_since(started);
+        let usual = || self.latency().or_else(|| duration(place.roster.typical()));
+        let patience = match usual() {
+            Some(usual) => usual.saturating_mul(LOST_LATENCIES),
+            None => place.roster.settings().hang_after.patience(usual),
+        };
+        if age > patience {
+            return true;
+        }
+        if usual().is_some_and(|usual| age > usual) && self.counts(admission) {
+            let ms = place.roster.tick(now);
+            self.sample_of(place, admission, age, ms);
+            self.publish(place.roster, ms);
+        }
+        false
     }
 
     /// A call was not made after all: it has no outcome.

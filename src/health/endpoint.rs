@@ -359,7 +359,7 @@ impl Health {
 }
 
 /// None where it is not known.
-fn duration(nanos: f32) -> Option<Duration> {
+pub(super) fn duration(nanos: f32) -> Option<Duration> {
     (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
 }
 

@@ -8,6 +8,7 @@
 //! | with a panic inside of the service | `Failure` |
 //! | since its caller left before the head, at the deadline or after `hang_after` | `Failure`: a timeout outside would hide a service that hangs for ever otherwise |
 //! | since its caller left earlier | `Neutral` |
+//! | since a hedge, or the attempt that it was sent beside, was faster | `Neutral`; for an endpoint it is a `Failure` after three times what its answers take |
 //! | since its reader left in the midst of the body | `Neutral`; or `Failure` after `body_hang_after` of silence, where that is set |
 //!
 //! Answers of HTTP and gRPC end with their bodies, which therefore are wrapped in a [`RecordBody`]; the
@@ -18,12 +19,14 @@ mod body;
 mod conclude;
 mod end;
 mod hang;
+mod lost;
 mod recorder;
 
 #[cfg(feature = "http")]
 pub use self::body::RecordBody;
 pub use self::end::End;
 pub(crate) use self::hang::HangAfter;
+pub(crate) use self::lost::drop_loser;
 #[doc(hidden)]
 pub use self::recorder::AnswerRecorder;
 pub(crate) use self::recorder::{Ending, Ledger, Recorder, Target};

@@ -1,5 +1,6 @@
 //! The recorder of one attempt, before and after the head of its answer.
 
+use super::lost::is_lost;
 use crate::attempts::Luggage;
 use crate::circuit::Admission;
 use crate::classify::{AtEnd, Evidence};
@@ -35,6 +36,8 @@ pub(crate) struct Ending {
     pub(crate) evidence: Evidence,
     /// Its caller left before there was an answer.
     pub(crate) dropped: bool,
+    /// Another attempt was faster.
+    pub(crate) lost: bool,
     /// It was not polled by then.
     pub(crate) unpolled: bool,
     /// When it began, if that was noted.
@@ -46,8 +49,8 @@ pub(crate) struct Ending {
 impl Ending {
     /// Of an attempt that took no time.
     pub(crate) fn at_once(outcome: Outcome, evidence: Evidence) -> Self {
-        let (dropped, unpolled) = (false, false);
-        Self { outcome, evidence, dropped, unpolled, started: None, head: None }
+        let (dropped, lost, unpolled) = (false, false, false);
+        Self { outcome, evidence, dropped, lost, unpolled, started: None, head: None }
     }
 }
 
@@ -200,14 +203,16 @@ impl<T: Target, L: Luggage> Recorder<T, L> {
             let age = now.saturating_duration_since(started);
             (late || age.saturating_add(EARLY) > after).then_some(())
         };
+        let lost = is_lost();
         let failed = match place {
             Place::Inside => true,
             Place::Unpolled => false,
-            Place::Waits => hangs().is_some(),
+            Place::Waits => !lost && hangs().is_some(),
         };
         let outcome = if failed { Outcome::Failure } else { Outcome::Neutral };
         let ending = Ending {
             dropped: true,
+            lost,
             unpolled: place == Place::Unpolled,
             started,
             ..Ending::at_once(outcome, Evidence::default())

@@ -54,7 +54,7 @@ const ORDER: [(&str, &[&str]); 8] = [
         ],
     ),
     ("track", &["state", "future", "service", "layer"]),
-    ("hedge", &["handle", "policy", "state", "future", "service", "layer"]),
+    ("hedge", &["delay", "handle", "policy", "state", "future", "service", "layer"]),
     ("first_frame", &["error", "policy", "state", "body", "future", "service", "layer"]),
     ("stall", &["error", "policy", "state", "body", "future", "service", "layer"]),
 ];

@@ -1,0 +1,353 @@
+//! The attempts of one request, side by side.
+
+use super::handle::Skipped;
+use super::policy::HedgePolicy;
+use super::state::{Course, Judged, Race};
+use crate::attempts::{Attempts, Luggage};
+use crate::classify::Classify;
+use crate::clock::{self, Instant, Sleep};
+use crate::outcome::Outcome;
+use crate::rare::Rare;
+use crate::record::drop_loser;
+use crate::replay::{Carry, Replay};
+use crate::stripe::Held;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower_service::Service;
+
+pin_project! {
+    /// The future of [`Hedge`](super::Hedge).
+    ///
+    /// `S` is the service that is called and `F` its future.
+    pub struct HedgeFuture<S, F, C, P, Req>
+    where
+        F: Future,
+        P: Replay<Req>,
+    {
+        #[pin]
+        first: First<F>,
+        // up to the next hedge, or to the end of the wait for something better than a neutral answer
+        #[pin]
+        timer: Option<Sleep>,
+        rest: Rest<S, F, C, P, P::Copies, <P as Carry<Req>>::Luggage>,
+    }
+}
+
+pin_project! {
+    #[project = FirstProjected]
+    enum First<F> {
+        // the attempt that was there from the beginning is on its way
+        Runs { #[pin] future: F },
+        // it has ended, or lost
+        Over,
+    }
+}
+
+impl<F> First<F> {
+    const fn runs(&self) -> bool {
+        matches!(self, Self::Runs { .. })
+    }
+}
+
+/// All that stays in its place.
+struct Rest<S, F: Future, C, P, Copies, L> {
+    /// The service that was called; hedges are sent by clones of it.
+    inner: S,
+    policy: Held<HedgePolicy<C, P>>,
+    /// None where the request must not be at two places.
+    copies: Option<Copies>,
+    course: Course<L>,
+    race: Rare<Race<F>>,
+}
+
+impl<S, F, C, P, Req> HedgeFuture<S, F, C, P, Req>
+where
+    F: Future,
+    P: Replay<Req>,
+{
+    #[inline]
+    pub(super) fn new(
+        inner: S,
+        first: F,
+        policy: Held<HedgePolicy<C, P>>,
+        copies: Option<P::Copies>,
+        luggage: <P as Carry<Req>>::Luggage,
+    ) -> Self {
+        let course = Course::new(luggage);
+        let rest = Rest { inner, policy, copies, course, race: Rare::NONE };
+        Self { first: First::Runs { future: first }, timer: None, rest }
+    }
+}
+
+impl<S, C, P, Req> Future for HedgeFuture<S, S::Future, C, P, Req>
+where
+    S: Service<P::Request> + Clone,
+    C: Classify<S::Response, S::Error>,
+    P: Replay<Req>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // the whole way of a call whose first attempt is good: short, and compiled into its caller
+        let mut this = self.as_mut().project();
+        let FirstProjected::Runs { future } = this.first.as_mut().project() else {
+            return self.go_on(cx, None);
+        };
+        match future.poll(cx) {
+            Poll::Ready(result) => {
+                let outcome = this.rest.policy.classify.classify(result.as_ref());
+                if outcome.is_failed() || !this.rest.race.is_none() {
+                    return self.go_on(cx, Some((outcome, result)));
+                }
+                this.rest.note_latency(outcome);
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                if this.rest.course.began.is_none() {
+                    let due = this.rest.begin();
+                    this.timer.as_mut().set(due.map(clock::sleep_until));
+                }
+                let due = match this.timer.as_pin_mut() {
+                    Some(timer) => timer.poll(cx).is_ready(),
+                    None => false,
+                };
+                if due || !this.rest.race.is_none() { self.go_on(cx, None) } else { Poll::Pending }
+            }
+        }
+    }
+}
+
+/// How many attempts are started in one poll.
+const MOST_TURNS: u32 = 32;
+
+impl<S, C, P, Req> HedgeFuture<S, S::Future, C, P, Req>
+where
+    S: Service<P::Request> + Clone,
+    C: Classify<S::Response, S::Error>,
+    P: Replay<Req>,
+{
+    /// The way of a request whose first attempt takes long, or has failed.
+    #[cold]
+    fn go_on(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut first: Option<Judged<Result<S::Response, S::Error>>>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        let mut this = self.project();
+        let rest = this.rest;
+        if first.is_some() {
+            // it goes before anything is decided: it may hold what was counted for it
+            this.first.set(First::Over);
+            if rest.course.began.is_none() {
+                rest.begin();
+            }
+        } else if rest.race.is_none() && !this.first.runs() {
+            // polled again after its end
+            return Poll::Pending;
+        }
+        let mut starts = 0;
+        loop {
+            let mut by_hedge = first.is_none();
+            while let Some((outcome, result)) = first.take().or_else(|| rest.poll_hedges(cx)) {
+                let runs = this.first.runs() || rest.race().runs();
+                let wins = match outcome {
+                    Outcome::Success => true,
+                    Outcome::Neutral => rest.policy.neutral_wins || !runs,
+                    _ => false,
+                };
+                if wins {
+                    drop_loser(|| this.first.set(First::Over));
+                    return Poll::Ready(rest.win((outcome, result), by_hedge));
+                }
+                rest.lose((outcome, result));
+                if rest.race().holds_neutral() {
+                    let until = clock::after(clock::now(), rest.course.delay.unwrap_or_default());
+                    this.timer.set(Some(clock::sleep_until(until)));
+                }
+                by_hedge = true;
+            }
+            let runs = this.first.runs() || rest.race().runs();
+            let now = clock::now();
+            if runs {
+                let Some(mut timer) = this.timer.as_mut().as_pin_mut() else {
+                    return Poll::Pending;
+                };
+                ready!(timer.as_mut().poll(cx));
+                if rest.race().holds_neutral() {
+                    drop_loser(|| this.first.set(First::Over));
+                    return rest.answer();
+                }
+                let (has_turns, postponed) = (rest.has_turns(), rest.race().postponed(now));
+                if let Some(until) = postponed.filter(|_| has_turns) {
+                    timer.reset(until);
+                    continue;
+                }
+                if has_turns {
+                    rest.send::<Req>(cx, now);
+                }
+                let next = rest.course.delay.filter(|_| rest.has_turns());
+                let due = timer.deadline();
+                this.timer.set(next.map(|delay| clock::sleep_until(clock::after(due, delay))));
+            } else if !(rest.has_turns() && rest.send::<Req>(cx, now)) {
+                return rest.answer();
+            }
+            starts += 1;
+            if starts == MOST_TURNS {
+                // attempts that are due, or fail, at once: others have to run as well
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<S, F, C, P, Copies, L> Rest<S, F, C, P, Copies, L>
+where
+    F: Future,
+    L: Luggage,
+{
+    /// The request has to wait; returns when its first hedge is due.
+    #[inline(never)]
+    fn begin(&mut self) -> Option<Instant> {
+        self.course.begin(&self.policy, self.copies.is_some())
+    }
+
+    #[inline]
+    fn note_latency(&self, outcome: Outcome) {
+        if let Some(began) = self.course.began.filter(|_| outcome == Outcome::Success) {
+            self.policy.wait.record(began);
+        }
+    }
+
+    fn race(&mut self) -> &mut Race<F> {
+        self.race.get_or_insert_with(Race::new).get_mut()
+    }
+
+    /// Whether another hedge may become due.
+    fn has_turns(&self) -> bool {
+        self.copies.is_some()
+            && self.course.delay.is_some()
+            && self.race.get().is_none_or(|race| race.has_turns(&self.policy, &self.course))
+    }
+
+    /// This is the answer; all that still runs has lost.
+    fn win(&mut self, (outcome, answer): Judged<F::Output>, by_hedge: bool) -> F::Output {
+        drop_loser(|| self.race().give_up());
+        self.copies = None;
+        self.note_latency(outcome);
+        if by_hedge {
+            self.policy.counts.won();
+            tracing::debug!(
+                target: "tower_failover::hedge", outcome = outcome.name(), "a hedge was faster"
+            );
+        }
+        answer
+    }
+
+    /// The best of the answers that did not win.
+    fn answer(&mut self) -> Poll<F::Output> {
+        match self.race().take_held() {
+            Some(judged) => Poll::Ready(self.win(judged, false)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<S, F, Res, E, C, P, Copies, L> Rest<S, F, C, P, Copies, L>
+where
+    F: Future<Output = Result<Res, E>>,
+    L: Luggage,
+{
+    /// The answer of a hedge, if one has come.
+    fn poll_hedges(&mut self, cx: &mut Context<'_>) -> Option<Judged<Result<Res, E>>>
+    where
+        C: Classify<Res, E>,
+    {
+        let result = self.race().poll(cx)?;
+        Some((self.policy.classify.classify(result.as_ref()), result))
+    }
+
+    /// An answer has come that does not win.
+    fn lose(&mut self, (outcome, result): Judged<Result<Res, E>>)
+    where
+        C: Classify<Res, E>,
+    {
+        if outcome.is_failed() {
+            let evidence = self.policy.classify.evidence(result.as_ref());
+            let race = self.race.get_or_insert_with(Race::new).get_mut();
+            race.note(&self.course, outcome, &evidence);
+        }
+        self.race().hold((outcome, result));
+    }
+
+    /// Sends a hedge that is due, if that can be now.
+    fn send<Req>(&mut self, cx: &mut Context<'_>, now: Instant) -> bool
+    where
+        S: Service<P::Request, Response = Res, Error = E, Future = F> + Clone,
+        P: Replay<Req, Copies = Copies>,
+    {
+        match self.hedge::<Req>(cx, now) {
+            Ok(hedge) => {
+                self.race().add(hedge);
+                true
+            }
+            Err(why) => {
+                self.policy.counts.skipped(why);
+                tracing::debug!(target: "tower_failover::hedge", reason = why.name(), "no hedge");
+                false
+            }
+        }
+    }
+
+    fn hedge<Req>(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<F, Skipped>
+    where
+        S: Service<P::Request, Response = Res, Error = E, Future = F> + Clone,
+        P: Replay<Req, Copies = Copies>,
+    {
+        let race = self.race.get_or_insert_with(Race::new).get_mut();
+        race.take_turn(&self.policy, &self.course, now)?;
+        let paid = match &self.policy.budget {
+            Some(budget) => Some(budget.withdraw(now).ok_or(Skipped::OutOfBudget)?),
+            None => None,
+        };
+        // it is never waited for: a clone that is not ready is dropped, with its place in any queue
+        let mut service = self.inner.clone();
+        let carries = <P as Carry<Req>>::CARRIES;
+        let (ready, reader_inside) =
+            Attempts::listen_for_reader(carries, || service.poll_ready(cx));
+        if !matches!(ready, Poll::Ready(Ok(()))) {
+            return Err(Skipped::NotReady);
+        }
+        let copies = self.copies.as_mut().ok_or(Skipped::NotReplayable)?;
+        let mut request = self.policy.kind.beside(copies).ok_or(Skipped::NotReplayable)?;
+        if let Some(paid) = paid {
+            paid.spend();
+        }
+        self.policy.counts.hedge();
+        let record = self.course.luggage.attempts().map(Attempts::next_hedge);
+        let number = record.as_ref().map_or(race.number(), Attempts::number);
+        let remaining = self.course.remaining(now);
+        self.policy.kind.stamp(&mut request, number, remaining);
+        if let Some(record) = record.filter(|_| reader_inside) {
+            let may_follow = record.may_follow() || race.has_turns(&self.policy, &self.course);
+            let deadline = self.course.deadline();
+            self.policy.kind.put(&mut request, record.until(deadline).followed(may_follow));
+        }
+        tracing::debug!(target: "tower_failover::hedge", number, delay = ?self.course.waited(now), "hedge");
+        Ok(service.call(request))
+    }
+}
+
+impl<S, F, C, P, Req> fmt::Debug for HedgeFuture<S, F, C, P, Req>
+where
+    F: Future,
+    P: Replay<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeFuture").field("course", &self.rest.course).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! The service that hedges.
+
+use super::future::HedgeFuture;
+use super::policy::HedgePolicy;
+use crate::attempts::{Attempts, Luggage};
+use crate::classify::Classify;
+use crate::deadline::Arrival;
+use crate::replay::{Carry, Replay};
+use crate::stripe::Spread;
+use std::fmt;
+use std::mem;
+use std::task::{Context, Poll};
+use tower_service::Service;
+
+/// Sends a second request beside one that takes long; made by [`HedgeLayer`](super::HedgeLayer).
+///
+/// # Clones
+///
+/// Clones share the latencies, the budget and the counts, not the readiness.
+pub struct Hedge<S, C, P> {
+    inner: S,
+    policy: Spread<HedgePolicy<C, P>>,
+    /// Whether the service that is ready reads the record of the attempts.
+    reader_inside: bool,
+}
+
+impl<S, C: Clone, P: Clone> Hedge<S, C, P> {
+    pub(super) fn new(inner: S, policy: HedgePolicy<C, P>) -> Self {
+        Self { inner, policy: Spread::new(policy), reader_inside: false }
+    }
+}
+
+impl<S, C, P, Req> Service<Req> for Hedge<S, C, P>
+where
+    S: Service<P::Request> + Clone,
+    C: Classify<S::Response, S::Error>,
+    P: Replay<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = HedgeFuture<S, S::Future, C, P, Req>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let carries = <P as Carry<Req>>::CARRIES;
+        let (polled, inside) = Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
+        if carries {
+            self.reader_inside = inside;
+            Attempts::announce_reader();
+        }
+        polled
+    }
+
+    #[inline(always)]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let policy = self.policy.hold();
+        let kind = &policy.kind;
+        let mut luggage = kind.unpack(&mut request);
+        if self.reader_inside {
+            // nobody outside knows of this call: a record is of use only to a reader inside
+            luggage.open();
+        }
+        luggage.deposit(policy.budget.as_ref());
+        let hedges = luggage.attempts().map_or(0, Attempts::hedges);
+        let keep = hedges < policy.max_hedges && !luggage.policy().no_hedge;
+        let (mut first, copies) = kind.start(request, keep);
+        // what is not sent twice is not kept either
+        let copies = Some(copies).filter(|copies| keep && policy.may_hedge::<Req>(copies));
+        if let Some(attempts) = luggage.attempts().filter(|_| self.reader_inside) {
+            let may_follow = attempts.may_follow() || copies.is_some();
+            let deadline = Arrival::default().deadline(luggage.time());
+            kind.put(&mut first, attempts.clone().until(deadline).followed(may_follow));
+        }
+        let spare = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, spare);
+        let future = inner.call(first);
+        HedgeFuture::new(inner, future, policy, copies, luggage)
+    }
+}
+
+impl<S: Clone, C, P> Clone for Hedge<S, C, P> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), policy: self.policy.clone(), reader_inside: false }
+    }
+}
+
+impl<S: fmt::Debug, C, P> fmt::Debug for Hedge<S, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hedge").field("inner", &self.inner).field("policy", &self.policy).finish()
+    }
+}

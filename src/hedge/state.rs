@@ -1,0 +1,214 @@
+//! Where one request stands: which attempts run, and what they have answered.
+
+use super::handle::Skipped;
+use super::policy::HedgePolicy;
+use crate::attempts::{Attempts, Luggage};
+use crate::classify::Evidence;
+use crate::clock::{self, Instant};
+use crate::deadline::Deadline;
+use crate::hint::Hint;
+use crate::outcome::Outcome;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The least time that is left to a hedge, or it is not sent.
+const MIN_ATTEMPT: Duration = Duration::from_millis(10);
+
+/// What is known of a request from the start.
+#[derive(Debug)]
+pub(super) struct Course<L> {
+    pub(super) luggage: L,
+    /// When it first had to wait.
+    pub(super) began: Option<Instant>,
+    /// From one attempt to the next; none where there is no hedge.
+    pub(super) delay: Option<Duration>,
+}
+
+impl<L: Luggage> Course<L> {
+    #[inline]
+    pub(super) fn new(luggage: L) -> Self {
+        Self { luggage, began: None, delay: None }
+    }
+
+    /// The request has to wait; returns when its first hedge is due.
+    pub(super) fn begin<C, P>(
+        &mut self,
+        policy: &HedgePolicy<C, P>,
+        may_hedge: bool,
+    ) -> Option<Instant> {
+        let now = clock::now();
+        self.began = Some(now);
+        if may_hedge {
+            self.delay = policy.wait.delay(now);
+        }
+        let delay = self.delay?;
+        let limit = self.luggage.time().of_arrival(|| now);
+        let in_time = |left: Duration| left > delay.saturating_add(MIN_ATTEMPT);
+        let due = limit.is_none_or(|limit| in_time(limit.remaining_at(now)));
+        due.then(|| clock::after(now, delay))
+    }
+
+    pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
+        let limit = self.luggage.time().of_arrival(|| self.began.unwrap_or(now));
+        limit.map(|limit| limit.remaining_at(now))
+    }
+
+    /// The deadline that this layer tells those inside of it.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.luggage.time().of_arrival(|| self.began.unwrap_or_else(clock::now))
+    }
+
+    /// How long it has waited so far.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+
+    fn hedges(&self) -> u32 {
+        self.luggage.attempts().map_or(0, Attempts::hedges)
+    }
+}
+
+/// An answer, and how it was judged.
+pub(super) type Judged<Answer> = (Outcome, Answer);
+
+/// The attempts beside the first one, and the answers that did not win. It stands apart, since most
+/// requests never need it.
+pub(super) struct Race<F: Future> {
+    hedges: Vec<Pin<Box<F>>>,
+    /// What is answered if nothing better comes.
+    held: Option<Judged<F::Output>>,
+    /// Hedges that were due, sent or not.
+    turns: u32,
+    /// An answer asked for no attempt before then.
+    not_before: Option<Instant>,
+    told_not_to: bool,
+    /// An answer said that only another endpoint may help.
+    only_elsewhere: bool,
+}
+
+// answers are never pinned
+impl<F: Future> Unpin for Race<F> {}
+
+impl<F: Future> Race<F> {
+    pub(super) const fn new() -> Self {
+        Self {
+            hedges: Vec::new(),
+            held: None,
+            turns: 0,
+            not_before: None,
+            told_not_to: false,
+            only_elsewhere: false,
+        }
+    }
+
+    pub(super) fn add(&mut self, hedge: F) {
+        self.hedges.push(Box::pin(hedge));
+    }
+
+    /// Whether a hedge is on its way.
+    pub(super) fn runs(&self) -> bool {
+        !self.hedges.is_empty()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<F::Output> {
+        let (at, answer) =
+            self.hedges.iter_mut().enumerate().find_map(|(at, hedge)| {
+                match hedge.as_mut().poll(cx) {
+                    Poll::Ready(answer) => Some((at, answer)),
+                    Poll::Pending => None,
+                }
+            })?;
+        self.hedges.remove(at);
+        Some(answer)
+    }
+
+    /// Gives up what still runs.
+    pub(super) fn give_up(&mut self) {
+        self.hedges.clear();
+    }
+
+    /// Keeps an answer that has not won: the last one, unless there is one that did not fail.
+    pub(super) fn hold(&mut self, judged: Judged<F::Output>) {
+        if !self.holds_neutral() {
+            self.held = Some(judged);
+        }
+    }
+
+    /// Whether there is an answer that did not fail.
+    pub(super) fn holds_neutral(&self) -> bool {
+        matches!(self.held, Some((Outcome::Neutral, _)))
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<Judged<F::Output>> {
+        self.held.take()
+    }
+
+    /// Takes down what a failure asks for.
+    pub(super) fn note(
+        &mut self,
+        course: &Course<impl Luggage>,
+        outcome: Outcome,
+        evidence: &Evidence,
+    ) {
+        course.luggage.note_failure(outcome, evidence);
+        let local = evidence.local && outcome == Outcome::Refused;
+        let throttled = matches!(outcome, Outcome::Throttled { .. });
+        self.only_elsewhere |= local || throttled || outcome == Outcome::Unsuitable;
+        match evidence.hint(outcome) {
+            Some(Hint::Never) => self.told_not_to = true,
+            Some(Hint::Exactly(delay)) => {
+                let until = clock::after(clock::now(), delay);
+                self.not_before = self.not_before.max(Some(until));
+            }
+            // what a server asks for holds for itself
+            Some(Hint::AtLeast(_)) => self.only_elsewhere = true,
+            None => {}
+        }
+    }
+
+    /// Whether another hedge may become due.
+    pub(super) fn has_turns<C, P>(
+        &self,
+        policy: &HedgePolicy<C, P>,
+        course: &Course<impl Luggage>,
+    ) -> bool {
+        !self.told_not_to
+            && !self.holds_neutral()
+            && self.turns.max(course.hedges()) < policy.max_hedges
+    }
+
+    /// When a hedge is due that was due at that time, if an answer has asked to wait for longer.
+    pub(super) fn postponed(&self, due: Instant) -> Option<Instant> {
+        self.not_before.filter(|not_before| *not_before > due)
+    }
+
+    /// The number of the attempt whose turn it is, where no record counts them.
+    pub(super) const fn number(&self) -> u32 {
+        self.turns.saturating_add(1)
+    }
+
+    /// A hedge is due: may it be sent now?
+    pub(super) fn take_turn<C, P>(
+        &mut self,
+        policy: &HedgePolicy<C, P>,
+        course: &Course<impl Luggage>,
+        now: Instant,
+    ) -> Result<(), Skipped> {
+        self.turns = self.turns.saturating_add(1);
+        if self.told_not_to || self.postponed(now).is_some() {
+            return Err(Skipped::ToldNotTo);
+        }
+        let elsewhere = course.luggage.attempts().is_some_and(Attempts::untried_left);
+        let balanced = course.luggage.attempts().is_some_and(Attempts::is_balanced);
+        let needed = self.only_elsewhere || (balanced && !policy.same_endpoint);
+        if needed && !elsewhere {
+            return Err(Skipped::NowhereElse);
+        }
+        match course.remaining(now) {
+            Some(left) if left < MIN_ATTEMPT => Err(Skipped::OutOfTime),
+            _ => Ok(()),
+        }
+    }
+}
