@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tower_failover::Ratio;
+use tower_failover::hedge::{Delay, Percentile};
 
 /// A reverse proxy that keeps answering while the servers behind it fail.
 ///
@@ -51,6 +52,13 @@ pub(crate) struct Args {
     /// always allowed
     #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = percent)]
     pub(crate) budget: Ratio,
+
+    /// When a second endpoint is asked beside one that has not begun its answer: after a TIME, or after
+    /// the time in which pNN percent of the answers of late have begun, or `off`
+    ///
+    /// Only requests that may be sent twice are, and at most 5 % of all; the first good answer counts.
+    #[arg(long, value_name = "pNN|TIME|off", default_value = "p95", value_parser = HedgeArg::parse)]
+    pub(crate) hedge: HedgeArg,
 
     /// Failures in a row after which an endpoint is ejected, and gets nothing but trials
     ///
@@ -146,6 +154,26 @@ impl EndpointArg {
     /// Where it is, for people.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.authority)
+    }
+}
+
+/// When to ask a second endpoint, as it is written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum HedgeArg {
+    Off,
+    After(Delay),
+}
+
+impl HedgeArg {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let delay = match text.strip_prefix('p') {
+            Some(number) => Percentile::new(percent(&format!("{number}%"))?).into(),
+            None => some_time(text)?.into(),
+        };
+        Ok(Self::After(delay))
     }
 }
 

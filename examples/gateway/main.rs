@@ -76,10 +76,10 @@ async fn run(args: Args) -> Result<bool, BoxError> {
         tokio::spawn(proxy::probe(&endpoints, arg)?);
     }
     let watched = endpoints.clone();
-    let (proxy, retries) = proxy::stack(&args, endpoints, own.clone())?;
+    let (proxy, handles) = proxy::stack(&args, endpoints, own.clone())?;
     let own_pages = status::pages(status::Watch {
         endpoints: Box::new(move || watched.snapshot()),
-        retries,
+        handles,
         own,
         requests: requests.clone(),
         started: now(),

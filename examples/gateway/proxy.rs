@@ -1,7 +1,7 @@
-//! The stack that requests go through, outermost first: fallback, total timeout, retry, balance, and
+//! The stack that requests go through, outermost first: fallback, total timeout, retry, hedge, balance, and
 //! for each endpoint its address, the attempt timeout and the client.
 
-use super::cli::{Args, EndpointArg, ProbeArg};
+use super::cli::{Args, EndpointArg, HedgeArg, ProbeArg};
 use axum::body::Body;
 use axum::http::header::{HOST, RETRY_AFTER};
 use axum::http::uri::{self, PathAndQuery, Scheme};
@@ -22,6 +22,7 @@ use tower::{Service, ServiceBuilder};
 use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck, TripRule};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
+use tower_failover::hedge::{HedgeHandle, HedgeLayer};
 use tower_failover::record::RecordBody;
 use tower_failover::replay::ReplayBody;
 use tower_failover::retry::{RetryHandle, RetryLayer};
@@ -36,7 +37,10 @@ pub(crate) struct OwnAnswers {
     pub(crate) timed_out: AtomicU64,
 }
 
-type HttpClient = Client<HttpConnector, ReplayBody<Incoming>>;
+/// The body of a request, which can be sent again by retries and by hedges.
+type RequestBody = ReplayBody<ReplayBody<Incoming>>;
+
+type HttpClient = Client<HttpConnector, RequestBody>;
 
 fn client(args: &Args) -> HttpClient {
     let mut connector = HttpConnector::new();
@@ -128,12 +132,8 @@ fn aim<B>(mut request: Request<B>, endpoint: &EndpointArg, keep_host: bool) -> R
 
 /// The service of an endpoint.
 pub(crate) trait Upstream:
-    Service<
-        Request<ReplayBody<Incoming>>,
-        Response = Response<Incoming>,
-        Error = BoxError,
-        Future: Send,
-    > + Clone
+    Service<Request<RequestBody>, Response = Response<Incoming>, Error = BoxError, Future: Send>
+    + Clone
     + Send
     + Sync
     + 'static
@@ -141,12 +141,8 @@ pub(crate) trait Upstream:
 }
 
 impl<S> Upstream for S where
-    S: Service<
-            Request<ReplayBody<Incoming>>,
-            Response = Response<Incoming>,
-            Error = BoxError,
-            Future: Send,
-        > + Clone
+    S: Service<Request<RequestBody>, Response = Response<Incoming>, Error = BoxError, Future: Send>
+        + Clone
         + Send
         + Sync
         + 'static
@@ -173,7 +169,7 @@ pub(crate) fn probe<S: Upstream>(
     endpoints: &Endpoints<S>,
     arg: &ProbeArg,
 ) -> Result<impl Future<Output = ()> + Send + use<S>, InvalidSetting> {
-    let check: HttpCheck<ReplayBody<Incoming>> = HttpCheck::get(arg.path.clone());
+    let check: HttpCheck<RequestBody> = HttpCheck::get(arg.path.clone());
     endpoints.probe(check).interval(arg.interval)?.timeout(arg.timeout)
 }
 
@@ -201,12 +197,19 @@ impl<S> Proxy for S where
 {
 }
 
-/// Puts the layers over the endpoints; returns what watches the retries as well.
+/// What watches the layers that make attempts.
+#[derive(Clone, Debug)]
+pub(crate) struct Handles {
+    pub(crate) retries: RetryHandle,
+    pub(crate) hedges: HedgeHandle,
+}
+
+/// Puts the layers over the endpoints; returns what watches them as well.
 pub(crate) fn stack<S: Upstream>(
     args: &Args,
     endpoints: Endpoints<S>,
     own: Arc<OwnAnswers>,
-) -> Result<(impl Proxy + use<S>, RetryHandle), InvalidSetting> {
+) -> Result<(impl Proxy + use<S>, Handles), InvalidSetting> {
     let mut balance = BalanceLayer::http().classify(Judge::new());
     if let Some(failures) = args.eject_after {
         balance = balance.eject_on(TripRule::consecutive(failures.get()))?;
@@ -219,7 +222,15 @@ pub(crate) fn stack<S: Upstream>(
         .deadline(args.total_timeout)
         .replay_limit(args.replay_limit)
         .idempotent_if(move |_| repeat_all);
-    let retries = retry.handle();
+    let hedge = HedgeLayer::http()
+        .classify(Judge::new())
+        .replay_limit(args.replay_limit)
+        .idempotent_if(move |_| repeat_all);
+    let hedge = match args.hedge {
+        HedgeArg::Off => hedge.max_hedges(0),
+        HedgeArg::After(delay) => hedge.delay(delay),
+    };
+    let handles = Handles { retries: retry.handle(), hedges: hedge.handle() };
     let fallback = FallbackLayer::http()
         .classify(Judge::new())
         // what an endpoint says is for the caller to read, whatever it is
@@ -229,7 +240,8 @@ pub(crate) fn stack<S: Upstream>(
         .layer(fallback)
         .timeout(args.total_timeout)
         .layer(retry)
+        .layer(hedge)
         .layer(balance)
         .service(endpoints);
-    Ok((stack, retries))
+    Ok((stack, handles))
 }

@@ -1,7 +1,7 @@
 //! What goes on, as JSON and as a page.
 
 use super::cli::Args;
-use super::proxy::OwnAnswers;
+use super::proxy::{Handles, OwnAnswers};
 use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower_failover::balance::EndpointSnapshot;
-use tower_failover::retry::RetryHandle;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -27,7 +26,7 @@ const ONLY_ITSELF: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 /// What the status is read from.
 pub(crate) struct Watch {
     pub(crate) endpoints: Box<dyn Fn() -> Vec<EndpointSnapshot> + Send + Sync>,
-    pub(crate) retries: RetryHandle,
+    pub(crate) handles: Handles,
     pub(crate) own: Arc<OwnAnswers>,
     pub(crate) requests: Arc<AtomicU64>,
     pub(crate) started: Instant,
@@ -43,7 +42,8 @@ impl Watch {
 
     fn gateway(&self) -> Value {
         let count = |count: &AtomicU64| count.load(Relaxed);
-        let (retries, own) = (self.retries.snapshot(), &*self.own);
+        let (retries, own) = (self.handles.retries.snapshot(), &*self.own);
+        let hedges = self.handles.hedges.snapshot();
         json!({
             "uptime_s": self.started.elapsed().as_secs_f64(),
             "requests": count(&self.requests),
@@ -58,6 +58,18 @@ impl Watch {
                 "out_of_time": retries.out_of_time,
                 "told_not_to": retries.told_not_to,
                 "told_to_wait_too_long": retries.told_to_wait_too_long,
+            },
+            "hedges": hedges.hedges,
+            "hedges_won": hedges.won,
+            "hedge_after_ms": hedges.delay.map(millis),
+            // why hedges that were due were not sent
+            "not_hedged": {
+                "nowhere_else": hedges.nowhere_else,
+                "out_of_time": hedges.out_of_time,
+                "out_of_budget": hedges.out_of_budget,
+                "not_ready": hedges.not_ready,
+                "not_replayable": hedges.not_replayable,
+                "told_not_to": hedges.told_not_to,
             },
             // what callers were told when no endpoint had an answer for them
             "answered_here": {

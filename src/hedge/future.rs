@@ -186,12 +186,10 @@ where
                     timer.reset(until);
                     continue;
                 }
-                if has_turns {
-                    rest.send::<Req>(cx, now);
-                }
-                let next = rest.course.delay.filter(|_| rest.has_turns());
-                let due = timer.deadline();
-                this.timer.set(next.map(|delay| clock::sleep_until(clock::after(due, delay))));
+                let sent = has_turns && rest.send::<Req>(cx, now);
+                let next = rest.course.next_due(timer.deadline(), sent);
+                let next = next.filter(|_| rest.has_turns());
+                this.timer.set(next.map(clock::sleep_until));
             } else if !(rest.has_turns() && rest.send::<Req>(cx, now)) {
                 return rest.answer();
             }
@@ -296,6 +294,7 @@ where
                 true
             }
             Err(why) => {
+                self.race().miss_turn();
                 self.policy.counts.skipped(why);
                 tracing::debug!(target: "tower_failover::hedge", reason = why.name(), "no hedge");
                 false

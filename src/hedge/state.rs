@@ -13,6 +13,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// A hedge that could not be sent is due again one delay later, and after this at least.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// The least time that is left to a hedge, or it is not sent.
 const MIN_ATTEMPT: Duration = Duration::from_millis(10);
 
@@ -48,6 +50,12 @@ impl<L: Luggage> Course<L> {
         let in_time = |left: Duration| left > delay.saturating_add(MIN_ATTEMPT);
         let due = limit.is_none_or(|limit| in_time(limit.remaining_at(now)));
         due.then(|| clock::after(now, delay))
+    }
+
+    /// When the next hedge is due after one that was due at this time, and was sent or not.
+    pub(super) fn next_due(&self, due: Instant, sent: bool) -> Option<Instant> {
+        let delay = self.delay?;
+        Some(clock::after(due, if sent { delay } else { delay.max(ASK_AGAIN) }))
     }
 
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
@@ -187,6 +195,11 @@ impl<F: Future> Race<F> {
     /// The number of the attempt whose turn it is, where no record counts them.
     pub(super) const fn number(&self) -> u32 {
         self.turns.saturating_add(1)
+    }
+
+    /// The hedge that was due was not sent: it will be due again.
+    pub(super) fn miss_turn(&mut self) {
+        self.turns = self.turns.saturating_sub(1);
     }
 
     /// A hedge is due: may it be sent now?
