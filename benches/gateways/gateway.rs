@@ -107,7 +107,7 @@ impl Gateway {
             }
         };
         let mut process = Process::start(command, ending, &folder)?;
-        if timeout(STARTS_WITHIN, answers(port)).await.is_err() || process.has_ended() {
+        if !matches!(timeout(STARTS_WITHIN, process.serves(port)).await, Ok(true)) {
             return Err(format!("{} does not serve: {}", self.name(), said(&folder)).into());
         }
         Ok(Running { process: Some(process), folder, ports: vec![port] })
@@ -122,13 +122,6 @@ fn own(programs: &Programs, port: u16, backends: &[u16]) -> Result<Command, BoxE
     }
     command.args(programs.own_args.split_whitespace());
     Ok(command)
-}
-
-async fn answers(port: u16) {
-    let client = Client::new(port);
-    while !matches!(client.ask().await, Ok(true)) {
-        clock::pause(Duration::from_millis(50)).await;
-    }
 }
 
 /// A gateway that serves, until this is dropped.
@@ -171,6 +164,18 @@ impl Process {
             .spawn()
             .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
         Ok(Self { child, ending })
+    }
+
+    /// Waits for an answer that it passes on; false where it ends before.
+    async fn serves(&mut self, port: u16) -> bool {
+        let client = Client::new(port);
+        while !self.has_ended() {
+            if matches!(client.ask().await, Ok(true)) {
+                return true;
+            }
+            clock::pause(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     fn has_ended(&mut self) -> bool {

@@ -192,13 +192,13 @@ impl Picture<'_> {
         }
         self.dashes(left, right, self.scale.y(panel.before))?;
         self.line((left, BOTTOM), (right, BOTTOM), INK, 1)?;
-        let middle = i32::midpoint(left, right);
+        let middle = (left + right) / 2;
         self.text(&panel.fault.title(), (middle, BOTTOM + 10), 16.5, INK, HPos::Center, true)
     }
 
     fn bar(&self, left: i32, right: i32, bar: &Bar) -> Drawn {
         let color = color(bar.gateway);
-        let middle = i32::midpoint(left, right);
+        let middle = (left + right) / 2;
         let highest = self.scale.y(bar.max);
         let mut top = BOTTOM;
         if let Some(p99) = bar.p99 {

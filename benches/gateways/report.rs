@@ -82,6 +82,8 @@ pub fn print_run(run: &Run) {
     );
 }
 
+const TIMES: &str = "    p50    p99  p99.9    max";
+
 pub fn print_table(runs: &[Run]) {
     println!();
     println!(
@@ -96,18 +98,8 @@ pub fn print_table(runs: &[Run]) {
         "added",
     );
     println!(
-        "{:9}{:13}{:>6}{:>8} |{} |{} |{:>7}{:>7} |{:>8}{:>7} |{:>7}",
-        "fault",
-        "gateway",
-        "runs",
-        "%",
-        "    p50    p99  p99.9    max",
-        "    p50    p99  p99.9    max",
-        "before",
-        "during",
-        "error s",
-        "back s",
-        "p50 ms",
+        "{:9}{:13}{:>6}{:>8} |{TIMES} |{TIMES} |{:>7}{:>7} |{:>8}{:>7} |{:>7}",
+        "fault", "gateway", "runs", "%", "before", "during", "error s", "back s", "p50 ms",
     );
     for group in Group::all(runs) {
         print!(
