@@ -85,20 +85,25 @@ impl Watch {
     /// The reader waits: says for how long, until it is to be looked again. The instant that this
     /// makes never moves back from one look to the next.
     pub(super) fn waits(&mut self, now: Instant) -> Result<Duration, Broken> {
-        let since = *self.since.get_or_insert(now);
+        let waited = time_since(self.since, now);
+        self.since.get_or_insert(now);
         let mut left = Duration::MAX;
         if let Some(limit) = self.idle {
-            left = left_of(limit, now.saturating_duration_since(since), StallLimit::Idle)?;
+            left = left_of(limit, waited, StallLimit::Idle)?;
         }
         if let Some((limit, head)) = self.total {
-            let passed = now.saturating_duration_since(head);
-            left = left.min(left_of(limit, passed, StallLimit::Total)?);
+            left = left.min(left_of(limit, time_since(Some(head), now), StallLimit::Total)?);
         }
         if let Some(pace) = &mut self.pace {
             left = left.min(pace.waits(now)?);
         }
         Ok(left)
     }
+}
+
+#[inline]
+fn time_since(begun: Option<Instant>, now: Instant) -> Duration {
+    begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun))
 }
 
 fn left_of(
@@ -144,8 +149,8 @@ impl Pace {
     }
 
     fn count(&mut self, now: Instant) {
-        let from = self.counted.replace(now).unwrap_or(now);
-        self.waited = self.waited.saturating_add(now.saturating_duration_since(from));
+        let waited = time_since(self.counted.replace(now), now);
+        self.waited = self.waited.saturating_add(waited);
     }
 }
 
