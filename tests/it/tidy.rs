@@ -56,7 +56,7 @@ const ORDER: [(&str, &[&str]); 8] = [
     ("track", &["state", "future", "service", "layer"]),
     ("hedge", &["delay", "handle", "policy", "state", "future", "service", "layer"]),
     ("first_frame", &["error", "policy", "state", "body", "future", "service", "layer"]),
-    ("stall", &["error", "policy", "state", "body", "future", "service", "layer"]),
+    ("stall", &["error", "state", "body", "future", "service", "layer"]),
 ];
 
 /// Two files that are one thing: a snapshot of a set holds how its tiers stand, which is found by a look at
