@@ -146,7 +146,7 @@ impl Health {
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
             if self.gate.load(Relaxed) & ATTENTION == 0 {
-                self.flow.fetch_add(SUCCESS - 1, Relaxed);
+                self.flow.fetch_add(SUCCESS - 1, SeqCst);
                 // the latency of the head was noted when that came
                 if let Some(started) = ending.started.filter(|_| place.roster.whole_latency()) {
                     let took = now.saturating_duration_since(started);
