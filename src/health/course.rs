@@ -170,8 +170,10 @@ impl Health {
         }
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
-        let says_nothing =
-            matches!(ending.outcome, Outcome::Neutral | Outcome::Unsuitable | Outcome::Refused);
+        let says_nothing = match ending.outcome {
+            Outcome::Throttled { .. } => place.roster.settings().max_cool_down.is_zero(),
+            outcome => outcome != Outcome::Failure,
+        };
         if verdict == Verdict::Neutral && says_nothing {
             self.linger(place, trouble, since(ending.head.unwrap_or(now)), ms);
         }
