@@ -193,7 +193,7 @@ impl<C, P, A> BalanceLayer<C, P, A> {
     }
 
     /// Lets only those endpoints take a request for which this holds, whatever becomes of it: also where
-    /// ejections are ignored.
+    /// ejections are ignored. Where it forbids most of a large set, it is asked about all of them for a call.
     pub fn allow<Req, F>(self, allow: F) -> BalanceLayer<C, P, Only<F>>
     where
         F: Fn(&Req, &EndpointInfo) -> bool,
