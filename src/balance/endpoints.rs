@@ -119,6 +119,12 @@ impl<S> Shared<S> {
     fn now(&self) -> Tick {
         self.roster.tick(clock::now())
     }
+
+    /// All of them, also those that are drained.
+    pub(super) fn everybody(&self) -> Vec<Arc<Member<S>>> {
+        let content = self.content.lock();
+        content.members().chain(content.drained.iter()).cloned().collect()
+    }
 }
 
 impl<S> Endpoints<S> {

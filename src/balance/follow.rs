@@ -14,7 +14,8 @@ const AT_ONCE: usize = 1_024;
 impl<S> Endpoints<S> {
     /// Returns a future that makes the changes which a discovery tells of, under the names of its keys:
     /// spawn it. An error of the discovery is reported as an event, and the set stays in service, as it
-    /// does when the discovery ends; then the future is done. Dropping it stops the changes.
+    /// does when the discovery ends; then the future is done. Dropping it stops the changes; until then it keeps
+    /// the set.
     pub fn follow<D>(&self, discover: D) -> impl Future<Output = ()> + use<S, D>
     where
         D: Discover<Service = S>,

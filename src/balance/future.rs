@@ -82,10 +82,27 @@ where
         let state = if wait_for.is_zero() {
             State::Failed { none: Some((none, now)) }
         } else {
-            let late = Late::waiting(clock::after(now, wait_for));
-            State::Late { request: Some(request), late: Rare::new(late) }
+            Self::waiting(request, clock::after(now, wait_for), false)
         };
         Self { state, recorder: Recorder::vacant(luggage), core }
+    }
+
+    /// Others wait for room already.
+    #[cold]
+    pub(super) fn queued(
+        core: Held<Core<S, C, P, A>>,
+        request: Req,
+        luggage: P::Luggage,
+        now: Instant,
+    ) -> Self {
+        let until = clock::after(now, core.policy.wait_for);
+        let state = Self::waiting(request, until, true);
+        Self { state, recorder: Recorder::vacant(luggage), core }
+    }
+
+    fn waiting(request: Req, until: Instant, gives_way: bool) -> State<S, Req, F> {
+        let late = Late::waiting(until, gives_way);
+        State::Late { request: Some(request), late: Rare::new(late) }
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Late<S: Send + Sync> {
     failed: Option<(Arc<Member<S>>, BoxError)>,
     until: Option<Instant>,
     wait: Option<Wait<S>>,
+    /// Others wait for room, and have their turn first.
+    gives_way: bool,
 }
 
 // services are never pinned
@@ -47,12 +49,21 @@ impl<S: Send + Sync> Unpin for Late<S> {}
 
 impl<S: Send + Sync> Late<S> {
     const fn new(first: Option<Opening<S>>, until: Option<Instant>) -> Self {
-        Self { first, second: None, looked: false, failed: None, until, wait: None }
+        Self {
+            first,
+            second: None,
+            looked: false,
+            failed: None,
+            until,
+            wait: None,
+            gives_way: false,
+        }
     }
 
-    /// There is no endpoint, and one is waited for up to then.
-    pub(super) const fn waiting(until: Instant) -> Self {
-        Self::new(None, Some(until))
+    /// There is no endpoint, and one is waited for up to then. `gives_way`: there may be one, but others
+    /// wait for it.
+    pub(super) fn waiting(until: Instant, gives_way: bool) -> Self {
+        Self { gives_way, ..Self::new(None, Some(until)) }
     }
 
     /// An endpoint was polled, and is not ready.
@@ -107,6 +118,11 @@ impl<S: Send + Sync> Late<S> {
         P: Carry<Req>,
         A: Allow<Req>,
     {
+        if std::mem::take(&mut self.gives_way) {
+            // those that were woken before are polled before
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             for second in [false, true] {
                 let slot = if second { &mut self.second } else { &mut self.first };
@@ -202,13 +218,16 @@ struct Wait<S> {
     sleep: Pin<Box<Sleep>>,
     /// How much later than others it asks for an endpoint that comes back.
     jitter: f64,
+    /// It waits for the end of a call.
+    queued: bool,
 }
 
 impl<S> Wait<S> {
     fn new(shared: &Arc<Shared<S>>, until: Instant) -> Self {
         let number = shared.roster.waiting().number();
         let sleep = Box::pin(clock::sleep_until(until));
-        Self { shared: shared.clone(), number, until, sleep, jitter: shared.roster.jitter() }
+        let (shared, jitter) = (shared.clone(), shared.roster.jitter());
+        Self { shared, number, until, sleep, jitter, queued: false }
     }
 
     /// Before the look for an endpoint, so that no change in between is missed.
@@ -222,8 +241,17 @@ impl<S> Wait<S> {
         now >= self.until
     }
 
+    fn queue(&mut self, queued: bool) {
+        match (std::mem::replace(&mut self.queued, queued), queued) {
+            (false, true) => self.shared.roster.join_queue(),
+            (true, false) => self.shared.roster.leave_queue(),
+            _ => {}
+        }
+    }
+
     /// Sleeps up to the time when there may be an endpoint.
     fn sleep(&mut self, none: NoneNow, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.queue(none.full);
         let roster = &self.shared.roster;
         if !none.full {
             // the end of a call tells that an endpoint is back, and not when it is this one's turn
@@ -244,6 +272,7 @@ impl<S> Wait<S> {
 
 impl<S> Drop for Wait<S> {
     fn drop(&mut self) {
+        self.queue(false);
         self.shared.roster.waiting().leave(self.number);
         self.shared.roster.room().leave(self.number);
     }

@@ -156,7 +156,8 @@ impl<C, P, A> BalanceLayer<C, P, A> {
         self
     }
 
-    /// Sets how long a request waits where no endpoint is available. Default: not at all.
+    /// Sets how long a request waits where no endpoint is available. Default: not at all. While requests wait
+    /// for [room](Self::max_in_flight), those that come later and can wait as well give way to them.
     pub fn wait_for(mut self, time: Duration) -> Self {
         self.policy.wait_for = time;
         self
@@ -192,7 +193,7 @@ impl<C, P, A> BalanceLayer<C, P, A> {
     }
 
     /// Lets only those endpoints take a request for which this holds, whatever becomes of it: also where
-    /// ejections are ignored.
+    /// ejections are ignored. Where it forbids most of a large set, it is asked about all of them for a call.
     pub fn allow<Req, F>(self, allow: F) -> BalanceLayer<C, P, Only<F>>
     where
         F: Fn(&Req, &EndpointInfo) -> bool,

@@ -89,8 +89,9 @@ impl<A> Ask<'_, A> {
             }
         }
         let first = tier_of(&loads, (Draws::share(draws.next()) * 100.0) as u32);
-        // the tier whose turn it is, and then all of them in their order
-        for at in first.into_iter().chain(0..loads.len()) {
+        // the tier whose turn it is, and then the others in their order
+        let others = (0..loads.len()).filter(|at| Some(*at) != first);
+        for at in first.into_iter().chain(others) {
             let (tier, load) = (&snapshot.tiers[at], loads[at]);
             let look = self.look(snapshot, tier, load.panics);
             if let Some(choice) = tier.bands.iter().find_map(|band| look.in_band(band, draws)) {
@@ -107,13 +108,12 @@ impl<A> Ask<'_, A> {
     {
         let due = |member: &Arc<Member<S>>| {
             let (place, health) = (member.place(), &member.health);
-            if health.is_plain() {
+            if health.is_plain() || member.is_full(snapshot.max_in_flight) {
                 return None;
             }
             let admission = match health.standing(place, self.now) {
                 Standing::Ejected(next) => {
-                    let due = if self.may_be_lost { next } else { health.last_resort() };
-                    let tries = self.now >= due && (self.allows)(member);
+                    let tries = self.now >= self.due(member, next) && (self.allows)(member);
                     tries.then(|| health.trial(place, self.now)).flatten()
                 }
                 Standing::CoolTrial if (self.allows)(member) => health.cool_trial(place, self.now),
@@ -122,6 +122,11 @@ impl<A> Ask<'_, A> {
             admission.map(|admission| (member.clone(), admission))
         };
         snapshot.members().find_map(due)
+    }
+
+    /// When an ejected endpoint may have this request as its trial, and any at `next`.
+    fn due<S>(&self, member: &Member<S>, next: Tick) -> Tick {
+        if self.may_be_lost { next } else { member.health.last_resort() }
     }
 
     /// Nothing is available. If all cool down, the soonest is tried by one call a second: no answer can
@@ -133,17 +138,20 @@ impl<A> Ask<'_, A> {
         let (mut soonest, mut cools) = (None, None);
         let (mut only_rests, mut full) = (true, false);
         for member in snapshot.members().filter(|member| (self.allows)(member)) {
-            full |= member.is_full(snapshot.max_in_flight);
+            let is_full = member.is_full(snapshot.max_in_flight);
+            full |= is_full;
             match member.health.standing(member.place(), self.now) {
                 Standing::Cools(until) => {
-                    if cools.is_none_or(|(_, found)| until < found) {
+                    if !is_full && cools.is_none_or(|(_, found)| until < found) {
                         cools = Some((member, until));
                     }
                     soonest = earlier(soonest, until);
                 }
-                Standing::Ejected(next) => soonest = earlier(soonest, next),
+                Standing::Ejected(next) if !is_full => {
+                    soonest = earlier(soonest, self.due(member, next));
+                }
                 Standing::Serves | Standing::Ramps(_) | Standing::CoolTrial => only_rests = false,
-                Standing::Down | Standing::Never => {}
+                Standing::Ejected(_) | Standing::Down | Standing::Never => {}
             }
         }
         if let Some((member, _)) = cools.filter(|_| only_rests && self.last_hope) {
@@ -192,8 +200,7 @@ impl<A> Look<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        // one that is ejected between the look and this is not asked again
-        (0..DRAWS).find_map(|_| {
+        for _ in 0..DRAWS {
             let found = match band.only_chunk() {
                 None => self.drawn(band, draws),
                 Some((members, weights)) => match weights.of_each() {
@@ -206,12 +213,13 @@ impl<A> Look<'_, A> {
                 },
             };
             let member = found.or_else(|| self.scan(band, draws))?;
-            let admission = match member.health.admission() {
-                None if self.panics => Some(Admission::UNWATCHED),
-                admission => admission,
-            };
-            Some((member.clone(), admission?))
-        })
+            let in_panic = self.panics.then_some(Admission::UNWATCHED);
+            // one that is ejected between the look and this is not asked again
+            if let Some(admission) = member.health.admission().or(in_panic) {
+                return Some((member.clone(), admission));
+            }
+        }
+        None
     }
 
     /// Of members of the same weight the one that costs least, or the first of several that cost the same.

@@ -198,7 +198,7 @@ impl<S, K> Drop for Probe<S, K> {
     fn drop(&mut self) {
         let (Some(shared), Some(_)) = (self.shared.upgrade(), &self.running) else { return };
         let now = clock::now();
-        for member in shared.snapshot().members() {
+        for member in shared.everybody() {
             member.health.check(member.place(), self.manner.id, None, now);
         }
     }

@@ -63,6 +63,10 @@ where
         let core = self.core.hold();
         let luggage = core.policy.kind.unpack(&mut request);
         let now = clock::now();
+        // a request that can wait comes after those that do
+        if !core.policy.wait_for.is_zero() && core.shared.roster.has_queue() {
+            return BalanceFuture::queued(core, request, luggage, now);
+        }
         match core.choose(&request, &luggage, now) {
             Ok((member, admission)) => {
                 let recorder = Recorder::new(Seat(member), admission, Some(now), luggage);

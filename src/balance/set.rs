@@ -42,8 +42,21 @@ impl<S> Member<S> {
 
     /// Whether it is at its limit, or at that of all.
     pub(super) fn is_full(&self, most: u32) -> bool {
-        let in_flight = self.health.in_flight();
-        in_flight >= most || self.info.max_in_flight().is_some_and(|own| in_flight >= own)
+        self.health.in_flight() >= self.limit(most)
+    }
+
+    #[inline]
+    fn limit(&self, most: u32) -> u32 {
+        if self.health.is_plain() {
+            return most;
+        }
+        self.info.max_in_flight().map_or(most, |own| own.min(most))
+    }
+
+    /// Counts a call; tells whether there is room for it, which another thread may just have taken.
+    #[inline]
+    pub(super) fn begin(&self, most: u32) -> bool {
+        self.health.begin() < self.limit(most)
     }
 
     /// Unlike any other while it is in use.

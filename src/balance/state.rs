@@ -162,11 +162,15 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         allows: impl Fn(&Arc<Member<S>>) -> bool,
     ) -> Result<Choice<S>, NoneNow> {
         let roster = &*self.shared.roster;
-        let now = roster.tick(now);
-        let ask = Ask { roster, now, allows, may_be_lost, last_hope };
-        let choice = ask.pick(&self.shared.snapshot(), &mut roster.draws())?;
-        choice.0.health.begin();
-        Ok(choice)
+        let snapshot = self.shared.snapshot();
+        let ask = Ask { roster, now: roster.tick(now), allows, may_be_lost, last_hope };
+        loop {
+            let choice = ask.pick(&snapshot, &mut roster.draws())?;
+            if choice.0.begin(snapshot.max_in_flight) {
+                return Ok(choice);
+            }
+            drop(Reserved::new(choice));
+        }
     }
 
     /// `or_again`: one that was tried will do, if there is no other.

@@ -151,7 +151,7 @@ impl Health {
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
             if self.gate.load(Relaxed) & ATTENTION == 0 {
-                self.flow.fetch_add(SUCCESS - 1, Relaxed);
+                self.flow.fetch_add(SUCCESS - 1, SeqCst);
                 // the latency of the head was noted when that came
                 if let Some(started) = ending.started.filter(|_| place.roster.whole_latency()) {
                     let took = now.saturating_duration_since(started);
@@ -175,8 +175,10 @@ impl Health {
         }
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
-        let says_nothing =
-            matches!(ending.outcome, Outcome::Neutral | Outcome::Unsuitable | Outcome::Refused);
+        let says_nothing = match ending.outcome {
+            Outcome::Throttled { .. } => place.roster.settings().max_cool_down.is_zero(),
+            outcome => outcome != Outcome::Failure,
+        };
         if verdict == Verdict::Neutral && says_nothing {
             self.linger(place, trouble, since(ending.head.unwrap_or(now)), ms);
         }

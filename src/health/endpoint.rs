@@ -97,10 +97,10 @@ impl Health {
         }
     }
 
-    /// A call is on its way.
+    /// A call is on its way, beside so many others.
     #[inline]
-    pub(crate) fn begin(&self) {
-        self.flow.fetch_add(1, Relaxed);
+    pub(crate) fn begin(&self) -> u32 {
+        (self.flow.fetch_add(1, Relaxed) % SUCCESS) as u32
     }
 
     #[inline]

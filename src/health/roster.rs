@@ -25,6 +25,8 @@ pub(crate) struct Roster {
     /// Who waits for an endpoint, and who for the end of a call as well.
     waiting: Waiting,
     room: Waiting,
+    /// The calls that wait for the end of another one.
+    queue: AtomicU64,
     settings: RwLock<Arc<Settings>>,
     census: Mutex<BTreeMap<u8, Count>>,
     /// When there is another call although all rest.
@@ -64,6 +66,7 @@ impl Roster {
             words: Apart::default(),
             waiting: Waiting::default(),
             room: Waiting::default(),
+            queue: AtomicU64::default(),
             settings: RwLock::default(),
             census: Mutex::default(),
             last_hope: AtomicU64::default(),
@@ -126,6 +129,20 @@ impl Roster {
 
     pub(crate) fn room(&self) -> &Waiting {
         &self.room
+    }
+
+    /// Whether calls wait for the end of others.
+    #[inline]
+    pub(crate) fn has_queue(&self) -> bool {
+        self.queue.load(SeqCst) > 0
+    }
+
+    pub(crate) fn join_queue(&self) {
+        self.queue.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn leave_queue(&self) {
+        self.queue.fetch_sub(1, SeqCst);
     }
 
     /// The median latency in nanoseconds, 0 where none is known.

@@ -3,10 +3,15 @@
 use super::world::*;
 use crate::support::{ms, now, secs, sleep, timed};
 use http::Method;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_failover::Ratio;
-use tower_failover::balance::{BalanceLayer, Endpoint, EndpointInfo, EndpointState, TripRule};
+use tower_failover::balance::{
+    BalanceLayer, Endpoint, EndpointInfo, EndpointState, Endpoints, TripRule,
+};
 
 fn slots(calls: u32) -> Layered {
     BalanceLayer::http().max_in_flight(calls).unwrap()
@@ -260,4 +265,86 @@ async fn a_slow_start_of_no_time_is_none() {
     load(&balance, 2, secs(1)).await;
     world.set.insert(Endpoint::new("2", Server::new(2)));
     assert_eq!(world.state(2), EndpointState::Available);
+}
+
+/// J3: neither a trial nor the call that is made although all rest goes beyond the limit
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_at_its_limit_gets_no_trial_either() {
+    for does in [DEAD, Does::answer(429, ms(1)).hint("30")] {
+        let world = World::new(1);
+        world.set.insert(Endpoint::new("spare", Server::new(9)).tier(1));
+        let balance = BalanceLayer::http().allow(to).max_in_flight(1).unwrap();
+        let balance = balance.layer(world.set.clone());
+        world.do_all([0], does);
+        for _ in 0..3 {
+            send(&balance, request_to(0)).await;
+        }
+        assert_ne!(world.state(0), EndpointState::Available);
+        world.do_all([0], GOOD.end(Ends::Never));
+        let mut streams = Vec::new();
+        for _ in 0..30 {
+            sleep(secs(1)).await;
+            streams.extend(balance.clone().oneshot(request_to(0)).await.ok());
+            assert!(world.seen(0).in_flight <= 1, "{world:?}");
+        }
+        assert_eq!(streams.len(), 1, "it was asked");
+    }
+}
+
+/// The most calls that are under way at once, of a service that is called from several threads.
+#[test]
+fn a_limit_holds_where_threads_choose_at_once() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now_running, found) = (running.clone(), most.clone());
+    let service = service_fn(move |(): ()| {
+        let running = now_running.clone();
+        found.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        async move {
+            tokio::task::yield_now().await;
+            running.fetch_sub(1, SeqCst);
+            Ok::<_, Infallible>(())
+        }
+    });
+    let set: Endpoints<_> = [Endpoint::new("a", service)].into_iter().collect();
+    let balance = BalanceLayer::plain().max_in_flight(1).unwrap().layer(set.clone());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let balance = balance.clone();
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    for _ in 0..5_000 {
+                        let _ = balance.clone().oneshot(()).await;
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(most.load(SeqCst), 1);
+    assert_eq!(set.snapshot()[0].in_flight, 0);
+}
+
+/// Who has just been served comes after those that wait.
+#[tokio::test(start_paused = true)]
+async fn callers_in_a_loop_leave_room_to_those_that_wait() {
+    let world = World::new(1);
+    let balance = world.under(slots(1).wait_for(secs(2)));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let balance = balance.clone();
+            tokio::spawn(async move {
+                let (mut served, end) = (0, now() + secs(20));
+                while now() < end {
+                    assert_eq!(get(&balance).await, OK);
+                    served += 1;
+                }
+                served
+            })
+        })
+        .collect();
+    for caller in callers {
+        let served = caller.await.unwrap();
+        assert!((490..=510).contains(&served), "{served} of 2 000");
+    }
+    assert_eq!(world.seen(0).in_flight, 0);
 }

@@ -1,5 +1,6 @@
 //! Checks apart from live traffic.
 
+use super::stage::look;
 use crate::support::{ms, now, secs, sleep};
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -260,4 +261,19 @@ fn an_interval_and_a_timeout_of_nothing_are_refused() {
     let probe = || set.probe(|_: Named| std::future::ready(Report::healthy()));
     assert!(probe().interval(Duration::ZERO).is_err());
     assert!(probe().timeout(Duration::ZERO).is_err());
+}
+
+/// J15, A17
+#[tokio::test(start_paused = true)]
+async fn what_a_probe_found_of_a_drained_endpoint_goes_with_it_too() {
+    let world = World::new(&["a", "b"]);
+    let down = |name: &str| if name == "a" { Report::down() } else { Report::healthy() };
+    let probe = tokio::spawn(world.set.probe(world.check(down)).interval(ms(50)).unwrap());
+    sleep(secs(1)).await;
+    assert_eq!(look(&world.set, "a").state, EndpointState::Down);
+    assert!(world.set.drain("a"));
+    probe.abort();
+    let _ = probe.await;
+    assert!(world.set.undrain("a"));
+    assert_eq!(look(&world.set, "a").state, EndpointState::Available);
 }

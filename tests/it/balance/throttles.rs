@@ -202,3 +202,17 @@ async fn without_retries_every_request_may_be_a_trial() {
     }
     assert!(world.counts()[0] >= 4, "{:?}", world.counts());
 }
+
+/// J10: where nobody cools down, to throttle fast is still no way to more traffic
+#[tokio::test(start_paused = true)]
+async fn one_that_throttles_and_may_not_rest_does_not_gain_traffic() {
+    for tasks in [1, 3, 10, 50] {
+        let world = World::new(3);
+        world.do_all([0], Does::answer(429, ms(1)));
+        let balance = world.under(BalanceLayer::http().max_cool_down(Duration::ZERO));
+        calls(&balance, tasks, 200).await;
+        world.forget();
+        calls(&balance, tasks, 2_000).await;
+        assert!(world.share([0]) < 0.38, "{:?}, {tasks} tasks", world.counts());
+    }
+}

@@ -3,6 +3,8 @@
 use super::world::*;
 use crate::support::{ms, now, secs};
 use http::Method;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tower::Layer;
 use tower_failover::balance::{BalanceLayer, EndpointInfo, EndpointState};
 
@@ -148,4 +150,17 @@ async fn a_filter_leads_to_another_tier_where_it_has_to() {
     let balance = BalanceLayer::http().allow(backups).layer(world.set.clone());
     assert_eq!(calls(&balance, 4, 100).await.good, 100);
     assert_eq!(world.counts(), [0, 0, 100]);
+}
+
+/// J18: also where that is in vain
+#[tokio::test(start_paused = true)]
+async fn a_filter_is_asked_a_few_times_about_each_endpoint() {
+    let world = World::new(200);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let nobody = move |_: &Call, _: &EndpointInfo| count.fetch_add(1, SeqCst) == usize::MAX;
+    let balance = BalanceLayer::http().allow(nobody).layer(world.set.clone());
+    assert_eq!(get(&balance).await, Gets::NoEndpoint(None));
+    let asked = asked.load(SeqCst);
+    assert!(asked <= 4 * 200, "{asked}");
 }
