@@ -40,7 +40,6 @@
 //!     let body = if calls == 1 { BoxBody::new(Silence) } else { BoxBody::new(Full::from("hello")) };
 //!     std::future::ready(Ok::<_, BoxError>(Response::new(body)))
 //! });
-//! # let client = tower::util::BoxCloneService::new(ServiceBuilder::new().buffer(1).service(client));
 //! let service = ServiceBuilder::new()
 //!     .layer(RetryLayer::http())
 //!     .layer(FirstFrameLayer::http().timeout(Duration::from_millis(500)))
