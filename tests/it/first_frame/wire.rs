@@ -54,7 +54,7 @@ impl Source {
 }
 
 /// Rejects error events.
-fn layer() -> FirstFrameLayer<Events<fn(Event<'_>) -> Verdict>> {
+fn layer() -> FirstFrameLayer<Events> {
     FirstFrameLayer::http().events(|event: Event<'_>| match &*event.event() {
         "error" => Verdict::Reject(Outcome::Failure),
         _ => Verdict::Commit,
@@ -66,7 +66,7 @@ type Answer = Response<RecordBody<FirstFrameBody<hyper::body::Incoming>>>;
 /// Asks these, one after another, as a retry over a balancer does.
 async fn ask(
     version: Version,
-    layer: &FirstFrameLayer<Events<fn(Event<'_>) -> Verdict>>,
+    layer: &FirstFrameLayer<Events>,
     sources: [&Source; 2],
 ) -> Result<Answer, BoxError> {
     let endpoints: Endpoints<_> = sources
