@@ -2,6 +2,7 @@
 
 use super::end::AtEnd;
 use super::error::{ErrorRules, error_setters};
+use super::found::{EarlyTrailers, Judged};
 use super::judge::{Classify, Evidence};
 use crate::hint;
 use crate::outcome::Outcome;
@@ -14,6 +15,7 @@ const GRPC_STATUS: &str = "grpc-status";
 ///
 /// | answer | outcome |
 /// |---|---|
+/// | [`Judged`] by a layer inside | as that says |
 /// | OK | `Success` |
 /// | UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS, DEADLINE_EXCEEDED | `Failure` |
 /// | RESOURCE_EXHAUSTED | `Throttled` |
@@ -26,7 +28,7 @@ const GRPC_STATUS: &str = "grpc-status";
 /// | other errors | `Failure` |
 ///
 /// It reads the head of the answer, where servers put the status of a call that failed before its
-/// first message, and then, for layers that follow an answer to its [end](Classify::at_end), the
+/// first message, the [`EarlyTrailers`] that a layer inside may have found, and then, for layers that follow an answer to its [end](Classify::at_end), the
 /// trailers. `grpc-retry-pushback-ms`, `RetryInfo` and `Retry-After` of a failed call are taken
 /// for a [`Hint`](crate::Hint).
 ///
@@ -116,11 +118,21 @@ impl GrpcCode {
         }
     }
 
-    fn of_head<B>(answer: &Response<B>) -> Option<Self> {
-        match answer.headers().get(GRPC_STATUS) {
-            Some(value) => Some(Self::read(value.as_bytes())),
-            None => Self::of_http(answer.status().as_u16()),
+    /// The code of an answer, and where it stands; none where the trailers may bring it.
+    fn of_answer<B>(answer: &Response<B>) -> Option<(Self, &HeaderMap)> {
+        let head = answer.headers();
+        if let Some(value) = head.get(GRPC_STATUS) {
+            return Some((Self::read(value.as_bytes()), head));
         }
+        if let Some(code) = Self::of_http(answer.status().as_u16()) {
+            return Some((code, head));
+        }
+        let trailers = EarlyTrailers::of(answer)?;
+        Some((Self::of_trailers(trailers), trailers))
+    }
+
+    fn of_trailers(trailers: &HeaderMap) -> Self {
+        trailers.get(GRPC_STATUS).map_or(Self::Unknown, |value| Self::read(value.as_bytes()))
     }
 }
 
@@ -176,8 +188,7 @@ impl Codes {
         let Some(trailers) = trailers else {
             return (self.outcome(GrpcCode::Unknown, &HeaderMap::new()), Evidence::default());
         };
-        let status = trailers.get(GRPC_STATUS).map(|value| GrpcCode::read(value.as_bytes()));
-        match self.outcome(status.unwrap_or(GrpcCode::Unknown), trailers) {
+        match self.outcome(GrpcCode::of_trailers(trailers), trailers) {
             Outcome::Success => (Outcome::Success, Evidence::default()),
             outcome => (outcome, Evidence { hint: hint::grpc(trailers), ..Evidence::default() }),
         }
@@ -187,23 +198,27 @@ impl Codes {
 impl<B, E: 'static> Classify<Response<B>, E> for GrpcClassifier {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         match result {
-            Ok(answer) => match GrpcCode::of_head(answer) {
-                Some(code) => self.codes.outcome(code, answer.headers()),
+            Ok(answer) => Judged::of(answer).unwrap_or_else(|| match GrpcCode::of_answer(answer) {
+                Some((code, headers)) => self.codes.outcome(code, headers),
                 None => Outcome::Success,
-            },
+            }),
             Err(error) => self.errors.classify(error),
         }
     }
 
     fn evidence(&self, result: Result<&Response<B>, &E>) -> Evidence {
         match result {
-            Ok(answer) => Evidence { hint: hint::grpc(answer.headers()), ..Evidence::default() },
+            Ok(answer) => {
+                let headers =
+                    GrpcCode::of_answer(answer).map_or(answer.headers(), |(_, headers)| headers);
+                Evidence { hint: hint::grpc(headers), ..Evidence::default() }
+            }
             Err(error) => self.errors.evidence(error),
         }
     }
 
     fn at_end(&self, answer: &Response<B>) -> Option<AtEnd> {
-        // a status in the head is the last word
-        GrpcCode::of_head(answer).is_none().then(|| AtEnd::grpc(self.codes.clone()))
+        // a status that is known already is the last word
+        GrpcCode::of_answer(answer).is_none().then(|| AtEnd::grpc(self.codes.clone()))
     }
 }

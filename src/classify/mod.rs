@@ -5,6 +5,9 @@
 //! * [`GrpcClassifier`] reads the `grpc-status` of a gRPC answer.
 //! * A closure `Fn(Result<&Response, &Error>) -> Outcome` is a classifier too.
 //!
+//! What a layer inside has found in the body of an answer stands in its extensions ([`Judged`],
+//! [`EarlyTrailers`]), where the classifiers of HTTP and gRPC see it.
+//!
 //! # Errors
 //!
 //! The built-in classifiers know a refusal made on our own side by its [`Refusal`](crate::Refusal)
@@ -26,6 +29,8 @@ mod end;
 mod error;
 mod errors_only;
 #[cfg(feature = "http")]
+mod found;
+#[cfg(feature = "http")]
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
@@ -39,6 +44,7 @@ pub use self::{
 };
 #[cfg(feature = "http")]
 pub use self::{
+    found::{EarlyTrailers, Judged},
     grpc::{GrpcClassifier, GrpcCode},
     http::HttpClassifier,
 };

@@ -55,7 +55,13 @@ const ORDER: [(&str, &[&str]); 8] = [
     ),
     ("track", &["state", "future", "service", "layer"]),
     ("hedge", &["delay", "handle", "policy", "state", "future", "service", "layer"]),
-    ("first_frame", &["error", "policy", "state", "body", "future", "service", "layer"]),
+    (
+        "first_frame",
+        &[
+            "error", "frames", "messages", "events", "judge", "policy", "body", "state", "future",
+            "service", "layer",
+        ],
+    ),
     ("stall", &["error", "state", "body", "future", "service", "layer"]),
 ];
 
