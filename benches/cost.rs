@@ -11,6 +11,7 @@
 //! waits for a socket is.
 
 mod endpoints;
+mod frames;
 
 use std::collections::HashMap;
 use std::env;
@@ -45,12 +46,17 @@ impl Case {
         Self { name, instructions: [None; 2], clock_reads: [f64::INFINITY; 2] }
     }
 
+    /// At most 120 instructions where it is there at once.
+    const fn a_frame(name: &'static str) -> Self {
+        Self { name, instructions: [Some(120.0), None], clock_reads: [0.0, 2.0] }
+    }
+
     const fn at_most(name: &'static str, ready: f64, pending: f64, clock_reads: [f64; 2]) -> Self {
         Self { name, instructions: [Some(ready), Some(pending)], clock_reads }
     }
 }
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 30] = [
     Case::of("tower retry"),
     Case::of("tower retry, budget"),
     Case::of("tower hedge"),
@@ -79,6 +85,11 @@ const CASES: [Case; 26] = [
     // the service says that it reads the record of the attempts, and so one is put into the request
     Case::of("http: retry, reader"),
     Case::of("http: breaker"),
+    // of each frame; one that was waited for costs a look at the clock, and tokio's work for a timer
+    Case::a_frame("frames: first frame"),
+    Case::a_frame("frames: first event"),
+    Case::a_frame("frames: stall"),
+    Case::a_frame("frames: stall, all limits"),
 ];
 
 const FEW: u64 = 1_000;
@@ -340,6 +351,7 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
             let service = builder.layer(RetryLayer::http()).service(service);
             drive(service, calls, http).await;
         }
+        frames if frames.starts_with("frames") => frames::run::<PENDING>(frames, calls).await,
         other => endpoints::run::<PENDING>(other, calls).await,
     }
 }
@@ -410,7 +422,11 @@ fn allocations(case: &str, pending: bool) -> f64 {
 
 /// What one case costs above bare: instructions, clock reads, allocations.
 fn above_bare(case: &str, pending: bool) -> [f64; 3] {
-    let bare = if case.starts_with("http") { "http: bare" } else { "bare" };
+    let bare = match case.split_once(": ") {
+        Some(("http", _)) => "http: bare",
+        Some(("frames", _)) => "frames: bare",
+        _ => "bare",
+    };
     let (instructions, clocks) = per_call(case, pending);
     let (own, own_clocks) = per_call(bare, pending);
     let allocations = allocations(case, pending) - allocations(bare, pending);

@@ -64,7 +64,7 @@ where
         let luggage = core.policy.kind.unpack(&mut request);
         let now = clock::now();
         // a request that can wait comes after those that do
-        if !core.policy.wait_for.is_zero() && core.shared.roster.has_queue() {
+        if core.shared.roster.has_queue() && !core.policy.wait_for.is_zero() {
             return BalanceFuture::queued(core, request, luggage, now);
         }
         match core.choose(&request, &luggage, now) {

@@ -56,7 +56,8 @@ impl<S> Member<S> {
     /// Counts a call; tells whether there is room for it, which another thread may just have taken.
     #[inline]
     pub(super) fn begin(&self, most: u32) -> bool {
-        self.health.begin() < self.limit(most)
+        let before = self.health.begin();
+        before < most && (self.health.is_plain() || before < self.limit(most))
     }
 
     /// Unlike any other while it is in use.

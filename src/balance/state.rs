@@ -45,6 +45,11 @@ impl<S: Send + Sync> Reserved<S> {
         self.inside = false;
     }
 
+    /// There was no room for it.
+    #[cold]
+    #[inline(never)]
+    fn give_back(self) {}
+
     /// Somebody else holds the place from now on.
     fn hand_over(mut self) {
         self.member = None;
@@ -169,7 +174,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
             if choice.0.begin(snapshot.max_in_flight) {
                 return Ok(choice);
             }
-            drop(Reserved::new(choice));
+            Reserved::new(choice).give_back();
         }
     }
 
