@@ -9,7 +9,10 @@
 //! | [`retry`] | failures that pass | [`max_retries`](retry::RetryLayer::max_retries), 2 |
 //! | [`circuit_breaker`] | calls to what is sick | [`trip_on`](circuit_breaker::CircuitBreakerLayer::trip_on), half of at least 20 calls in 10 s |
 //! | [`balance`] | requests to endpoints that are sick, slow or full | [`eject_on`](balance::BalanceLayer::eject_on), three failures in a row |
+//! | [`hedge`] | slow answers that another attempt would give sooner | [`delay`](hedge::HedgeLayer::delay), 95th percentile |
 //! | [`fallback`] | failures that stay | what stands in: a value, a service |
+//! | [`first_frame`] | answers whose head is good, and nothing behind it | [`timeout`](first_frame::FirstFrameLayer::timeout), none |
+//! | [`stall`] | answers that fall silent | [`idle`](stall::StallLayer::idle), none |
 //!
 //! [`track`] records an endpoint as [`balance`] does, for the balancers of tower.
 //!
@@ -54,7 +57,7 @@
 //!   with the frames of their bodies as they are first sent.
 //! * **One end of an attempt.** [`record`] settles each attempt once, where it really ends: at the
 //!   end of its body, in the trailers, by a drop.
-//! * **One budget.** A [`Budget`] bounds all extra attempts; clones of one can be given to several
+//! * **One budget.** A [`Budget`] bounds extra attempts; clones of one can be given to several
 //!   layers.
 //! * **One record.** [`Attempts`] travels with an HTTP request, so that nested layers count together
 //!   instead of multiplying one another, and a retry goes to an endpoint that was not tried.
@@ -65,9 +68,9 @@
 //!
 //! # Features
 //!
-//! Nothing is on by default, and a feature only adds: `retry`, `circuit-breaker`, `fallback`,
-//! `balance` (with [`track`]), `http` (requests and answers of HTTP and gRPC), and `full` for all of them.
-//! `hedge` is the name of what is to come; it adds nothing yet.
+//! Nothing is on by default, and a feature only adds: `retry`, `circuit-breaker`, `hedge`, `fallback`,
+//! `balance` (with [`track`]), `http` (requests and answers of HTTP and gRPC), `first-frame` and `stall` (each
+//! with `http`), and `full` for all of them.
 //!
 //! # What it does not do
 //!
@@ -81,8 +84,8 @@
 //!
 //! The long form is in the module `guide`: the order of layers, which of them to choose, the reason of
 //! each default, how they fail, how well calls are balanced, how to test them, and what compiler errors
-//! mean. Three examples show stacks over real servers that fail: `quickstart`, which has all layers but the
-//! breaker, `breaker_probe`, and `gateway`, a reverse proxy.
+//! mean. Four examples show stacks over real servers that fail: `quickstart`, `breaker_probe`, `streaming`,
+//! which is about answers that stream, and `gateway`, a reverse proxy.
 //!
 //! # Runtime
 //!
