@@ -104,6 +104,8 @@ where
                     return self.go_on(cx, Some((outcome, result)));
                 }
                 this.rest.note_latency(outcome);
+                // polled again, it sends nothing
+                this.rest.copies = None;
                 Poll::Ready(result)
             }
             Poll::Pending => {
@@ -163,8 +165,7 @@ where
                     drop_loser(|| this.first.set(First::Over));
                     return Poll::Ready(rest.win((outcome, result), by_hedge));
                 }
-                rest.lose((outcome, result));
-                if rest.race().holds_neutral() {
+                if rest.lose((outcome, result)) {
                     let until = clock::after(clock::now(), rest.course.delay.unwrap_or_default());
                     this.timer.set(Some(clock::sleep_until(until)));
                 }
@@ -269,8 +270,8 @@ where
         Some((self.policy.classify.classify(result.as_ref()), result))
     }
 
-    /// An answer has come that does not win.
-    fn lose(&mut self, (outcome, result): Judged<Result<Res, E>>)
+    /// An answer has come that does not win; tells whether the wait for something better begins.
+    fn lose(&mut self, (outcome, result): Judged<Result<Res, E>>) -> bool
     where
         C: Classify<Res, E>,
     {
@@ -279,7 +280,7 @@ where
             let race = self.race.get_or_insert_with(Race::new).get_mut();
             race.note(&self.course, outcome, &evidence);
         }
-        self.race().hold((outcome, result));
+        self.race().hold((outcome, result))
     }
 
     /// Sends a hedge that is due, if that can be now.

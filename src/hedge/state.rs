@@ -89,6 +89,7 @@ pub(super) struct Race<F: Future> {
     held: Option<Judged<F::Output>>,
     /// Hedges that were due, sent or not.
     turns: u32,
+    sent: u32,
     /// An answer asked for no attempt before then.
     not_before: Option<Instant>,
     told_not_to: bool,
@@ -105,6 +106,7 @@ impl<F: Future> Race<F> {
             hedges: Vec::new(),
             held: None,
             turns: 0,
+            sent: 0,
             not_before: None,
             told_not_to: false,
             only_elsewhere: false,
@@ -113,6 +115,7 @@ impl<F: Future> Race<F> {
 
     pub(super) fn add(&mut self, hedge: F) {
         self.hedges.push(Box::pin(hedge));
+        self.sent = self.sent.saturating_add(1);
     }
 
     /// Whether a hedge is on its way.
@@ -132,16 +135,20 @@ impl<F: Future> Race<F> {
         Some(answer)
     }
 
-    /// Gives up what still runs.
+    /// Gives up what still runs, and the answers that nobody gets.
     pub(super) fn give_up(&mut self) {
         self.hedges.clear();
+        self.held = None;
     }
 
-    /// Keeps an answer that has not won: the last one, unless there is one that did not fail.
-    pub(super) fn hold(&mut self, judged: Judged<F::Output>) {
-        if !self.holds_neutral() {
-            self.held = Some(judged);
+    /// Keeps an answer that has not won: the last one, unless there is one that did not fail. Tells whether
+    /// this is that one.
+    pub(super) fn hold(&mut self, judged: Judged<F::Output>) -> bool {
+        if self.holds_neutral() {
+            return false;
         }
+        self.held = Some(judged);
+        self.holds_neutral()
     }
 
     /// Whether there is an answer that did not fail.
@@ -192,9 +199,9 @@ impl<F: Future> Race<F> {
         self.not_before.filter(|not_before| *not_before > due)
     }
 
-    /// The number of the attempt whose turn it is, where no record counts them.
+    /// The number of the attempt that is sent next, where no record counts them.
     pub(super) const fn number(&self) -> u32 {
-        self.turns.saturating_add(1)
+        self.sent.saturating_add(2)
     }
 
     /// The hedge that was due was not sent: it will be due again.

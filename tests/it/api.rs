@@ -23,6 +23,9 @@ use tower_failover::fallback::{
     Backup, BackupFuture, BackupTimeout, Degraded, EmptyBody, Failed, Fallback, FallbackBody,
     FallbackFailed, FallbackHandle, FallbackLayer, FallbackSnapshot, KeepNothing, Unavailable,
 };
+use tower_failover::hedge::{
+    Delay, Hedge, HedgeFuture, HedgeHandle, HedgeLayer, HedgeSnapshot, Percentile,
+};
 use tower_failover::record::RecordBody;
 use tower_failover::replay::{
     CopyWith, Http, HttpCopies, Plain, ReplayBody, RequestBodyLost, Same, Slot,
@@ -74,6 +77,11 @@ fn everything_is_send_sync_and_static() {
     shared::<Retry<Client, HttpClassifier, Http>>();
     shared::<RetryHandle>();
     shared::<RetrySnapshot>();
+    shared::<HedgeLayer<HttpClassifier, Http>>();
+    shared::<Hedge<Client, HttpClassifier, Http>>();
+    type Answered = Ready<Result<Response<Body>, BoxError>>;
+    shared::<HedgeFuture<Client, Answered, HttpClassifier, Http, Request<Body>>>();
+    shared::<(HedgeHandle, HedgeSnapshot, Delay, Percentile)>();
     shared::<FallbackLayer<Backup<Client>, HttpClassifier, Http>>();
     shared::<Fallback<Client, Backup<Client>, HttpClassifier, Http>>();
     shared::<Fallback<Client, Unavailable, GrpcClassifier, Http>>();
@@ -153,6 +161,7 @@ async fn futures_are_send_with_answers_that_are_not_sync() {
     let request = || Request::new(OneThread(PhantomData));
     let retry = RetryLayer::http().layer(Inner);
     sent(retry.clone().oneshot(request())).await.unwrap();
+    sent(HedgeLayer::http().layer(Inner).oneshot(request())).await.unwrap();
     let breaker = CircuitBreakerLayer::http();
     sent(breaker.layer(Inner).oneshot(request())).await.unwrap();
     sent(breaker.per_service().layer(Inner).oneshot(request())).await.unwrap();

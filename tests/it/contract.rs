@@ -16,6 +16,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitOpen, TripRule};
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::fallback::{Failed, FallbackLayer};
+use tower_failover::hedge::HedgeLayer;
 use tower_failover::replay::Plain;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Backoff, BoxError, Budget, Jitter};
@@ -160,6 +161,32 @@ fn touchy() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
     breaker().open_for(times).trip_on(TripRule::consecutive(1)).unwrap()
 }
 
+/// One that sends a second request soon, which the limit inside refuses while the first one runs.
+fn hedge(world: &World) -> HedgeLayer<ErrorsOnly, Plain> {
+    HedgeLayer::plain().delay(ms(2)).budget(world.budget.clone())
+}
+
+macro_rules! one {
+    (value, $world:ident) => {
+        value!()
+    };
+    (touchy, $world:ident) => {
+        touchy()
+    };
+    ($layer:ident, $world:ident) => {
+        $layer($world)
+    };
+}
+
+/// Three layers in this order.
+macro_rules! orders {
+    ($a:ident, $b:ident, $c:ident) => {
+        (stringify!($a($b($c))), true, |world| {
+            stack(world, of(one!($a, world), of(one!($b, world), one!($c, world))))
+        })
+    };
+}
+
 /// Each stack, and whether its own calls are all that is at work in it: a `Buffer` has a task.
 const STACKS: &[(&str, bool, Build)] = &[
     ("retry", true, |world| stack(world, retry(world))),
@@ -238,6 +265,36 @@ const STACKS: &[(&str, bool, Build)] = &[
     ("service(touchy(buffer))", false, |world| {
         stack(world, of(service!(world), of(touchy(), buffer())))
     }),
+    ("hedge", true, |world| stack(world, hedge(world))),
+    ("hedge(hedge)", true, |world| stack(world, of(hedge(world), hedge(world)))),
+    ("service(retry(hedge(limit)))", true, |world| {
+        stack(world, of(service!(world), of(retry(world), of(hedge(world), limit()))))
+    }),
+    ("hedge(limit(service(touchy)))", true, |world| {
+        stack(world, of(hedge(world), of(limit(), of(service!(world), touchy()))))
+    }),
+    ("retry(buffer(hedge))", false, |world| {
+        stack(world, of(retry(world), of(buffer(), hedge(world))))
+    }),
+    ("value(hedge(buffer))", false, |world| stack(world, of(value!(), of(hedge(world), buffer())))),
+    orders!(value, retry, hedge),
+    orders!(value, hedge, retry),
+    orders!(retry, value, hedge),
+    orders!(retry, hedge, value),
+    orders!(hedge, value, retry),
+    orders!(hedge, retry, value),
+    orders!(touchy, retry, hedge),
+    orders!(touchy, hedge, retry),
+    orders!(retry, touchy, hedge),
+    orders!(retry, hedge, touchy),
+    orders!(hedge, touchy, retry),
+    orders!(hedge, retry, touchy),
+    orders!(value, touchy, hedge),
+    orders!(value, hedge, touchy),
+    orders!(touchy, value, hedge),
+    orders!(touchy, hedge, value),
+    orders!(hedge, value, touchy),
+    orders!(hedge, touchy, value),
 ];
 
 fn of<A, B>(outer: A, inner: B) -> tower::layer::util::Stack<B, A> {
@@ -261,7 +318,9 @@ async fn over_all_stacks<F: Future<Output = ()>>(test: impl Fn(World, Build, Cas
     for &(name, alone, build) in STACKS {
         for (how, fails) in [("never", NEVER), ("twice", TWICE_OF_THREE), ("always", ALWAYS)] {
             let case = Case { name, how, alone };
-            test(World::new(fails, name.contains("shed")), build, case).await;
+            // clones have to be ready at once, or there is no hedge
+            let prompt = name.contains("shed") || name.contains("hedge");
+            test(World::new(fails, prompt), build, case).await;
         }
     }
 }

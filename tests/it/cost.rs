@@ -8,6 +8,7 @@ use tower::{Service, ServiceBuilder, service_fn};
 use tower_failover::Ratio;
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
 use tower_failover::fallback::FallbackLayer;
+use tower_failover::hedge::{HedgeLayer, Percentile};
 use tower_failover::retry::RetryLayer;
 
 /// Answers when it is polled for the first time, or for the second.
@@ -92,6 +93,23 @@ fn a_good_call_through_a_closed_breaker_allocates_nothing() {
             .layer(TimeoutLayer::new(Duration::from_secs(1)))
             .service(inner);
         assert_eq!(allocations(stack), 0, "pending: {pending}");
+    }
+}
+
+/// One timer, in the future itself, where a hedge may become due.
+#[test]
+fn a_good_call_that_is_not_hedged_allocates_nothing() {
+    for pending in [false, true] {
+        let inner = service_fn(move |request| echo(request, pending));
+        let fixed = HedgeLayer::plain().delay(Duration::from_secs(60));
+        let adaptive = HedgeLayer::plain()
+            .delay(Percentile::default().min_samples(1).floor(Duration::from_secs(60)));
+        for hedge in [fixed, adaptive] {
+            let service = ServiceBuilder::new().layer(hedge.clone()).service(inner);
+            assert_eq!(allocations(service), 0, "pending: {pending}");
+            let stack = ServiceBuilder::new().layer(RetryLayer::plain()).layer(hedge);
+            assert_eq!(allocations(stack.service(inner)), 0, "pending: {pending}");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tower_failover::classify::{AtEnd, ErrorsOnly, GrpcClassifier, GrpcCode, Http
 use tower_failover::fallback::{
     AnswerFuture, Degraded, Failed, FallbackLayer, KeepNothing, Respond, Value,
 };
+use tower_failover::hedge::{HedgeLayer, Percentile};
 use tower_failover::replay::{CopyWith, Http, Plain, ReplayBody, Same, Slot};
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Attempts, Backoff, BoxError, Budget, Deadline, Outcome, Policy, Refusal};
@@ -141,6 +142,39 @@ async fn what_a_circuit_breaker_shows_leaks_nothing() {
         assert!(shown.trim().len() > 3, "{shown:?}");
         assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
     }
+}
+
+/// M2, M3, M7: in the midst of a race
+#[tokio::test(start_paused = true)]
+async fn what_a_hedge_shows_and_tells_leaks_nothing() {
+    let log = Log::default();
+    let _following = log.follow();
+    let layer = HedgeLayer::http().delay(Duration::from_millis(50)).no_budget();
+    let hangs = service_fn(|_: Request<ReplayBody<Body>>| {
+        std::future::pending::<Result<Response<Body>, BoxError>>()
+    });
+    let mut service = layer.layer(hangs);
+    let mut call = tokio_test::task::spawn(service.call(secret_request()));
+    assert!(call.poll().is_pending());
+    let before = call.enter(|_, call| text(&call));
+    tokio::time::advance(Duration::from_millis(51)).await;
+    assert!(call.poll().is_pending());
+    assert_eq!(layer.handle().snapshot().hedges, 1);
+    for shown in [
+        before,
+        call.enter(|_, call| text(&call)),
+        text(&service),
+        text(&layer),
+        text(&layer.handle()),
+        text(&layer.handle().snapshot()),
+        text(&Percentile::default()),
+        text(&tower_failover::hedge::Delay::from(Duration::ZERO)),
+        log.text(),
+    ] {
+        assert!(shown.trim().len() > 3, "{shown:?}");
+        assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
+    }
+    assert!(log.text().contains("tower_failover::hedge"), "{}", log.text());
 }
 
 /// M2, M3, M7

@@ -1,18 +1,33 @@
 //! Hedge, on a paused clock and without sockets.
 
+mod by_hand;
+mod limits;
+mod losers;
+mod panics;
+mod percentile;
+mod pushback;
 mod race;
+mod requests;
+mod shapes;
+mod web;
+mod wire;
 
-use crate::support::{ms, now, sleep};
+use crate::support::{ms, now, secs, sleep};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::util::BoxCloneService;
 use tower::{ServiceExt, service_fn};
-use tower_failover::BoxError;
+use tower_failover::{BoxError, Budget};
 
 /// How one attempt goes: after how many milliseconds it gives which answer; never with `None`.
 type Part = (u64, Option<Result<u16, &'static str>>);
+
+pub(crate) const OK: Option<Result<u16, &str>> = Some(Ok(200));
+pub(crate) const NOT_FOUND: Option<Result<u16, &str>> = Some(Ok(404));
+pub(crate) const FAILS: Option<Result<u16, &str>> = Some(Err("broken"));
+pub(crate) const NEVER: Option<Result<u16, &str>> = None;
 
 /// A service whose attempts go as they are told, in the order in which they are made.
 pub(crate) struct Stage {
@@ -93,4 +108,9 @@ pub(crate) fn by_number(result: Result<&u16, &BoxError>) -> tower_failover::Outc
         Ok(404) => tower_failover::Outcome::Neutral,
         _ => tower_failover::Outcome::Failure,
     }
+}
+
+/// An account with exactly this many hedges, which the clock does not visibly raise.
+pub(crate) fn account(hedges: u64) -> Budget {
+    Budget::new().min_per_second(1).bank(secs(hedges))
 }

@@ -1,14 +1,10 @@
 //! Which attempts are made, when, and whose answer is taken.
 
-use super::{Stage, by_number};
+use super::{FAILS, NOT_FOUND, OK, Stage, by_number};
 use crate::support::{ms, now, timed};
 use std::time::Duration;
 use tower::{Layer, ServiceExt};
 use tower_failover::hedge::HedgeLayer;
-
-const OK: Option<Result<u16, &str>> = Some(Ok(200));
-const NOT_FOUND: Option<Result<u16, &str>> = Some(Ok(404));
-const FAILS: Option<Result<u16, &str>> = Some(Err("broken"));
 
 /// The answer, after how many milliseconds, and when each attempt was made.
 async fn run<const N: usize>(
@@ -62,6 +58,27 @@ async fn an_answer_that_says_nothing_wins_where_nothing_else_runs_or_one_delay_l
     assert_eq!(run(1, ms(50), good_in_time).await, (Ok(200), 100, vec![0, 50]));
     let other_fails = [(80, FAILS), (10, NOT_FOUND)];
     assert_eq!(run(1, ms(50), other_fails).await, (Ok(404), 80, vec![0, 50]));
+}
+
+/// The wait is for the attempts that run when it comes, and what they do does not draw it out.
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_lengthen_the_wait_for_something_better() {
+    let parts = [(900, OK), (120, FAILS), (10, NOT_FOUND)];
+    assert_eq!(run(2, ms(50), parts).await, (Ok(404), 160, vec![0, 50, 100]));
+    let parts = [(900, OK), (100, NOT_FOUND), (10, NOT_FOUND)];
+    assert_eq!(run(2, ms(50), parts).await, (Ok(404), 160, vec![0, 50, 100]));
+}
+
+/// I2
+#[tokio::test(start_paused = true)]
+async fn of_two_answers_in_one_moment_one_is_given() {
+    assert_eq!(run(1, ms(50), [(80, OK), (30, OK)]).await, (Ok(200), 80, vec![0, 50]));
+}
+
+/// I3, D16
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_the_moment_of_the_delay_is_not_hedged() {
+    assert_eq!(run(1, ms(50), [(50, OK), (5, OK)]).await, (Ok(200), 50, vec![0]));
 }
 
 /// The table of gRFC A6.
