@@ -17,13 +17,13 @@ impl Block {
 
     pub fn print(&self) {
         print!("\n{:<25}", self.scenario.name);
-        for measure in Measure::ALL {
+        for &measure in Measure::shown(self.scenario) {
             print!("{:>9}", measure.name());
         }
         println!();
         for (policy, measures) in &self.rows {
             print!("  {:<23}", policy.name());
-            for measure in Measure::ALL {
+            for &measure in Measure::shown(self.scenario) {
                 match measures.get(measure) {
                     Some(value) if value.is_infinite() => print!("{:>9}", "never"),
                     Some(value) => print!("{value:>9.*}", measure.decimals()),
