@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-pub(crate) use real::{Instant, Looks, Millis, Slices, Sleep, Steps, after, sleep_until};
+pub(crate) use real::{Instant, Looks, Millis, Sleep, Slices, Steps, after, sleep_until};
 
 thread_local! {
     static NOW: Cell<Nanos> = const { Cell::new(0) };

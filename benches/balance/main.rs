@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Clients send calls to servers that queue them, some of which fail, fall silent or get slow; each
-//! client has a policy of its own that sees its own calls only. The figures are medians over the
-//! seeds, but for the first trial, which is the latest.
+//! client has a policy of its own that sees its own calls only, and where the scenario is one of hedges,
+//! a delay and a budget of its own. The figures are medians over the seeds, but for the first trial and
+//! the longest request in a fault, of which the latest and the longest are shown.
 
 mod measure;
 mod policies;
@@ -93,8 +94,7 @@ impl Options {
     ///
     /// For what is not known.
     fn read(mut args: impl Iterator<Item = String>) -> Self {
-        let mut options =
-            Self { scenarios: SCENARIOS.iter().collect(), policies: None, seeds: 5 };
+        let mut options = Self { scenarios: SCENARIOS.iter().collect(), policies: None, seeds: 5 };
         while let Some(option) = args.next() {
             let value = args.next().unwrap_or_else(|| panic!("{option} needs a value"));
             match option.as_str() {

@@ -114,7 +114,7 @@ impl Measure {
             Self::Denied => "denied %",
             Self::Blamed => "blamed %",
             Self::Ejected => "ejected",
-            Self::P99Before => "p99 befo",
+            Self::P99Before => "p99 ms",
             Self::P99InFault => "in fault",
             Self::MaxInFault => "max",
             Self::Stretch => "stretch",
@@ -149,14 +149,15 @@ impl Measures {
         self.0[measure as usize] = Some(value);
     }
 
-    /// The median of each, but of `Trial` the worst: there one client alone decides.
+    /// The median of each, but the worst of what one client or one request alone decides.
     pub fn over_seeds(all: &[Self]) -> Self {
         let mut over = Self::default();
         for measure in Measure::ALL {
             let mut values: Vec<f64> = all.iter().filter_map(|one| one.get(measure)).collect();
             values.sort_by(f64::total_cmp);
             let middle = values.get(values.len() / 2);
-            let shown = if measure == Measure::Trial { values.last() } else { middle };
+            let worst = matches!(measure, Measure::Trial | Measure::MaxInFault);
+            let shown = if worst { values.last() } else { middle };
             if let Some(&value) = shown {
                 over.set(measure, value);
             }

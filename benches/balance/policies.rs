@@ -139,13 +139,7 @@ struct Bound {
 impl Policy for Bound {
     type Ticket = ();
 
-    fn pick(
-        &mut self,
-        _: Nanos,
-        _: &[usize],
-        _: bool,
-        truth: &Truth<'_>,
-    ) -> Option<(usize, ())> {
+    fn pick(&mut self, _: Nanos, _: &[usize], _: bool, truth: &Truth<'_>) -> Option<(usize, ())> {
         let start = self.random.below(self.servers);
         let (_, best) = (0..self.servers)
             .map(|step| (start + step) % self.servers)
@@ -202,13 +196,7 @@ impl Tower {
 impl Policy for Tower {
     type Ticket = ();
 
-    fn pick(
-        &mut self,
-        now: Nanos,
-        _: &[usize],
-        _: bool,
-        _: &Truth<'_>,
-    ) -> Option<(usize, ())> {
+    fn pick(&mut self, now: Nanos, _: &[usize], _: bool, _: &Truth<'_>) -> Option<(usize, ())> {
         let (first, second) = self.random.two_below(self.endpoints.len());
         let loads = [first, second].map(|endpoint| self.endpoints[endpoint].load(now));
         let picked = if loads[0] <= loads[1] { first } else { second };

@@ -1,6 +1,6 @@
 //! What is simulated: the clients, the servers, and what goes wrong.
 
-use crate::policies;
+use crate::policies::Kind as Policy;
 
 /// Nanoseconds since the simulation began.
 pub type Nanos = u64;
@@ -41,7 +41,7 @@ pub struct Scenario {
     pub retries: u32,
     /// A server takes a call that has lost to another one out of its queue.
     pub cancels: bool,
-    pub policies: &'static [policies::Kind],
+    pub policies: &'static [Policy],
 }
 
 /// Other programs on the servers' machines: each server is slow now and then.
@@ -81,7 +81,7 @@ impl Scenario {
 
     /// Whether hedges are what matters.
     pub fn is_hedged(&self) -> bool {
-        self.policies.iter().any(|policy| matches!(policy, policies::Kind::Hedged(_)))
+        self.policies.iter().any(|policy| matches!(policy, Policy::Hedged(_)))
     }
 
     /// Mean nanoseconds between two calls of one client.
@@ -154,7 +154,7 @@ const ALIKE: Scenario = Scenario {
     fault: None,
     retries: 0,
     cancels: true,
-    policies: &policies::Kind::CHOICES,
+    policies: &Policy::CHOICES,
 };
 
 /// One client of three larger servers.
@@ -164,17 +164,10 @@ const GATEWAY: Scenario = Scenario { clients: 1, servers: 3, workers: 8, load: 0
 const ROOMY: Scenario = Scenario { clients: 4, workers: 400, ..ALIKE };
 
 /// Where hedges are what matters.
-const HEDGED: Scenario =
-    Scenario { policies: &[policies::Kind::Ours, policies::Kind::P95], ..ALIKE };
+const HEDGED: Scenario = Scenario { policies: &[Policy::Ours, Policy::P95], ..ALIKE };
 
 const HEDGED_BY: Scenario = Scenario {
-    policies: &[
-        policies::Kind::Ours,
-        policies::Kind::P99,
-        policies::Kind::P95,
-        policies::Kind::P90,
-        policies::Kind::NAIVE,
-    ],
+    policies: &[Policy::Ours, Policy::P99, Policy::P95, Policy::P90, Policy::NAIVE],
     ..HEDGED
 };
 
@@ -216,7 +209,7 @@ const fn fault_of(kind: Kind, seconds: u64) -> Option<Fault> {
     Some(Fault { kind, from: 20 * SECOND, until: (20 + seconds) * SECOND })
 }
 
-pub const SCENARIOS: [Scenario; 28] = [
+pub const SCENARIOS: [Scenario; 30] = [
     Scenario { name: "uniform", load: 0.7, ..ALIKE },
     Scenario { name: "uniform_hot", load: 0.9, ..ALIKE },
     Scenario { name: "hetero", load: 0.75, slowness: &[1.0, 1.0, 2.0, 4.0], ..ALIKE },
@@ -273,9 +266,23 @@ pub const SCENARIOS: [Scenario; 28] = [
         ..HEDGED
     },
     Scenario { name: "hedge_noisy_hot", load: 0.75, neighbours: NOISY_FOR_SHORT, ..HEDGED },
+    Scenario {
+        name: "hedge_noisy_1x3",
+        load: 0.4,
+        neighbours: NOISY,
+        policies: HEDGED.policies,
+        ..GATEWAY
+    },
     Scenario { name: "hedge_over", load: 0.95, ..HEDGED },
     Scenario { name: "hedge_over_nocancel", load: 0.95, cancels: false, ..HEDGED_BY },
     Scenario { name: "hedge_stall", load: 0.3, neighbours: STALLING, ..HEDGED_BY },
     Scenario { name: "hedge_hang_1x3", fault: fault_of(Kind::Silent, 7), ..HEDGED_GATEWAY },
+    Scenario {
+        name: "hedge_hang_1x20",
+        servers: 20,
+        load: HEDGED_GATEWAY.load * 3.0 / 20.0,
+        fault: fault_of(Kind::Silent, 7),
+        ..HEDGED_GATEWAY
+    },
     Scenario { name: "hedge_slow40_1x3", fault: fault_of(Kind::Slow(40.0), 7), ..HEDGED_GATEWAY },
 ];

@@ -9,9 +9,7 @@ use crate::hedge::Hedger;
 use crate::measure::{Measures, Meter};
 use crate::policies::Policy;
 use crate::random::Random;
-use crate::scenario::{
-    END, FAILS_IN, Kind, Nanos, ROUND_TRIP, Scenario, TIME_OUT, WATCHED,
-};
+use crate::scenario::{END, FAILS_IN, Kind, Nanos, ROUND_TRIP, Scenario, TIME_OUT, WATCHED};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -96,7 +94,7 @@ struct Request {
     sent: Nanos,
     /// In the order in which they were sent.
     calls: Vec<usize>,
-    /// After which a hedge is due; not set where there is none any more.
+    /// A hedge is to come, unless there is an answer before.
     may_hedge: bool,
     retries: u32,
     /// Its client still waits.
