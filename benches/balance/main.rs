@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Clients send calls to servers that queue them, some of which fail, fall silent or get slow; each
-//! client has a policy of its own that sees its own calls only. The figures are medians over the
-//! seeds, but for the first trial, which is the latest.
+//! client has a policy of its own that sees its own calls only, and where the scenario is one of hedges,
+//! a delay and a budget of its own. The figures are medians over the seeds, but for the first trial and
+//! the longest request in a fault, of which the latest and the longest are shown.
 
 mod measure;
 mod policies;
@@ -25,12 +26,14 @@ mod sources {
     pub mod budget;
     pub mod circuit;
     pub mod classify;
+    #[path = "../benches/balance/clock.rs"]
     pub mod clock;
     pub mod deadline;
     pub mod error;
     pub mod ewma;
     pub mod health;
     pub mod hint;
+    pub mod histogram;
     pub mod outcome;
     pub mod policy;
     pub mod ratio;
@@ -55,6 +58,17 @@ mod sources {
 
         pub use ours::Ours;
     }
+
+    /// When there is a hedge, without the service that sends it.
+    pub mod hedge {
+        mod delay;
+        mod handle;
+        #[path = "../../benches/balance/hedger.rs"]
+        mod hedger;
+        mod policy;
+
+        pub use hedger::{Hedger, Hedging};
+    }
 }
 use sources::*;
 
@@ -70,7 +84,8 @@ use std::thread;
 
 struct Options {
     scenarios: Vec<&'static Scenario>,
-    policies: Vec<Kind>,
+    /// None: all that a scenario compares.
+    policies: Option<Vec<Kind>>,
     seeds: u64,
 }
 
@@ -79,13 +94,14 @@ impl Options {
     ///
     /// For what is not known.
     fn read(mut args: impl Iterator<Item = String>) -> Self {
-        let mut options =
-            Self { scenarios: SCENARIOS.iter().collect(), policies: Kind::ALL.into(), seeds: 5 };
+        let mut options = Self { scenarios: SCENARIOS.iter().collect(), policies: None, seeds: 5 };
         while let Some(option) = args.next() {
             let value = args.next().unwrap_or_else(|| panic!("{option} needs a value"));
             match option.as_str() {
                 "--only" => options.scenarios = named(&value, &SCENARIOS.each_ref(), |s| s.name),
-                "--policies" => options.policies = named(&value, &Kind::ALL, |kind| kind.name()),
+                "--policies" => {
+                    options.policies = Some(named(&value, &Kind::ALL, |kind| kind.name()));
+                }
                 "--seeds" => options.seeds = value.parse().expect("a number of seeds"),
                 _ => panic!("unknown option {option}"),
             }
@@ -104,16 +120,16 @@ fn named<T: Copy>(list: &str, all: &[T], name: fn(&T) -> &'static str) -> Vec<T>
 /// Simulates each policy with each seed, on all processors.
 fn measure(scenario: &'static Scenario, options: &Options) -> Block {
     let seeds = options.seeds as usize;
+    let wanted = |kind: &&Kind| options.policies.as_ref().is_none_or(|all| all.contains(kind));
+    let policies: Vec<Kind> = scenario.policies.iter().filter(wanted).copied().collect();
     let runs: Vec<OnceLock<Measures>> =
-        (0..options.policies.len() * seeds).map(|_| OnceLock::new()).collect();
+        (0..policies.len() * seeds).map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
     let simulate = || {
         loop {
             let at = next.fetch_add(1, Relaxed);
             let Some(run) = runs.get(at) else { break };
-            run.get_or_init(|| {
-                options.policies[at / seeds].measure(scenario, (at % seeds) as u64 + 1)
-            });
+            run.get_or_init(|| policies[at / seeds].measure(scenario, (at % seeds) as u64 + 1));
         }
     };
     thread::scope(|scope| {
@@ -123,7 +139,7 @@ fn measure(scenario: &'static Scenario, options: &Options) -> Block {
     });
     let runs: Vec<Measures> = runs.into_iter().filter_map(OnceLock::into_inner).collect();
     let medians = runs.chunks(seeds).map(Measures::over_seeds);
-    Block { scenario, rows: options.policies.iter().copied().zip(medians).collect() }
+    Block { scenario, rows: policies.into_iter().zip(medians).collect() }
 }
 
 /// Fails where our own balancing does not keep to a limit.

@@ -1,17 +1,18 @@
 //! What is measured in one simulation, and over several seeds.
 
-use crate::scenario::{END, MILLISECOND, Nanos, SECOND, Scenario, TIME_OUT, WARM_UP, WATCHED};
+use crate::policies::Known;
+use crate::scenario::{END, MILLISECOND, Nanos, SECOND, Scenario, WARM_UP, WATCHED};
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Milliseconds of the good calls, and of those that timed out.
+    /// Milliseconds of the good requests, and of those that timed out.
     P50,
     P99,
     P999,
-    /// Per cent of all calls.
+    /// Per cent of all requests.
     Errors,
-    /// Per cent of the calls that were sent while the fault showed.
+    /// Per cent of the requests that were made while the fault showed.
     FaultErrors,
     /// The watched server's part of the calls, 1 being its fair share.
     Share,
@@ -21,10 +22,26 @@ pub enum Measure {
     Back,
     /// Seconds after healing until it is sent a call at all.
     Trial,
+    /// Calls beside the first ones, per cent of the requests.
+    Extra,
+    /// Hedges that were due and not paid for, per cent of the requests.
+    Denied,
+    /// Calls that servers without a fault were blamed for, per cent of the requests.
+    Blamed,
+    /// How often clients ejected servers without a fault.
+    Ejected,
+    /// Milliseconds, before the fault and while it showed.
+    P99Before,
+    P99InFault,
+    MaxInFault,
+    /// The 99th percentile while the fault showed, in parts of that before.
+    Stretch,
+    ExtraBefore,
+    ExtraInFault,
 }
 
 impl Measure {
-    pub const ALL: [Self; 9] = [
+    const ALL: [Self; 19] = [
         Self::P50,
         Self::P99,
         Self::P999,
@@ -34,7 +51,53 @@ impl Measure {
         Self::Stop,
         Self::Back,
         Self::Trial,
+        Self::Extra,
+        Self::Denied,
+        Self::Blamed,
+        Self::Ejected,
+        Self::P99Before,
+        Self::P99InFault,
+        Self::MaxInFault,
+        Self::Stretch,
+        Self::ExtraBefore,
+        Self::ExtraInFault,
     ];
+    /// What is shown of the choice.
+    const CHOICE: &[Self] = Self::ALL.split_at(9).0;
+    /// What is shown of hedges.
+    const HEDGES: &[Self] = &[
+        Self::P50,
+        Self::P99,
+        Self::P999,
+        Self::Errors,
+        Self::Extra,
+        Self::Denied,
+        Self::Blamed,
+        Self::Ejected,
+    ];
+    const HEDGES_IN_FAULT: &[Self] = &[
+        Self::P50,
+        Self::P99Before,
+        Self::P99InFault,
+        Self::Stretch,
+        Self::MaxInFault,
+        Self::Errors,
+        Self::ExtraBefore,
+        Self::ExtraInFault,
+        Self::Denied,
+        Self::Share,
+        Self::Blamed,
+        Self::Ejected,
+    ];
+
+    /// The columns of a scenario.
+    pub fn shown(scenario: &Scenario) -> &'static [Self] {
+        match (scenario.is_hedged(), &scenario.fault) {
+            (false, _) => Self::CHOICE,
+            (true, None) => Self::HEDGES,
+            (true, Some(_)) => Self::HEDGES_IN_FAULT,
+        }
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -47,15 +110,28 @@ impl Measure {
             Self::Stop => "stop s",
             Self::Back => "back s",
             Self::Trial => "trial s",
+            Self::Extra => "extra %",
+            Self::Denied => "denied %",
+            Self::Blamed => "blamed %",
+            Self::Ejected => "ejected",
+            Self::P99Before => "p99 ms",
+            Self::P99InFault => "in fault",
+            Self::MaxInFault => "max",
+            Self::Stretch => "stretch",
+            Self::ExtraBefore => "extra %",
+            Self::ExtraInFault => "in fault",
         }
     }
 
     /// Digits worth printing.
     pub fn decimals(self) -> usize {
         match self {
+            Self::Ejected => 0,
             Self::P50 | Self::P99 | Self::P999 | Self::Stop | Self::Back => 1,
-            Self::Share | Self::Trial => 2,
-            Self::Errors | Self::FaultErrors => 3,
+            Self::P99Before | Self::P99InFault | Self::MaxInFault => 1,
+            Self::Share | Self::Trial | Self::Stretch => 2,
+            Self::Extra | Self::Denied | Self::ExtraBefore | Self::ExtraInFault => 2,
+            Self::Errors | Self::FaultErrors | Self::Blamed => 3,
         }
     }
 }
@@ -73,14 +149,15 @@ impl Measures {
         self.0[measure as usize] = Some(value);
     }
 
-    /// The median of each, but of `Trial` the worst: there one client alone decides.
+    /// The median of each, but the worst of what one client or one request alone decides.
     pub fn over_seeds(all: &[Self]) -> Self {
         let mut over = Self::default();
         for measure in Measure::ALL {
             let mut values: Vec<f64> = all.iter().filter_map(|one| one.get(measure)).collect();
             values.sort_by(f64::total_cmp);
             let middle = values.get(values.len() / 2);
-            let shown = if measure == Measure::Trial { values.last() } else { middle };
+            let worst = matches!(measure, Measure::Trial | Measure::MaxInFault);
+            let shown = if worst { values.last() } else { middle };
             if let Some(&value) = shown {
                 over.set(measure, value);
             }
@@ -99,10 +176,14 @@ struct Sent {
     watched: u32,
 }
 
+/// The requests of some time.
 #[derive(Default)]
 struct Ended {
+    microseconds: Vec<u32>,
     good: u64,
     bad: u64,
+    extra: u64,
+    denied: u64,
 }
 
 impl Ended {
@@ -110,29 +191,44 @@ impl Ended {
         *if good { &mut self.good } else { &mut self.bad } += 1;
     }
 
-    fn errors(&self) -> f64 {
-        100.0 * self.bad as f64 / (self.good + self.bad).max(1) as f64
+    fn took(&mut self, time: Nanos) {
+        self.microseconds.push((time / 1_000) as u32);
+    }
+
+    /// Per cent of the requests.
+    fn percent(&self, part: u64) -> f64 {
+        100.0 * part as f64 / (self.good + self.bad).max(1) as f64
+    }
+
+    /// In milliseconds.
+    fn percentile(&mut self, part: f64) -> f64 {
+        self.microseconds.sort_unstable();
+        let at = (self.microseconds.len().saturating_sub(1) as f64 * part).round() as usize;
+        self.microseconds.get(at).map_or(f64::NAN, |time| f64::from(*time) / 1e3)
     }
 }
 
-/// Collects the calls of one simulation.
+/// Collects the requests of one simulation.
 pub struct Meter<'a> {
     scenario: &'a Scenario,
-    microseconds: Vec<u32>,
-    ended: Ended,
+    all: Ended,
+    before: Ended,
     in_fault: Ended,
+    healthy: Known,
     sent: Vec<Sent>,
     trial: Option<Nanos>,
 }
 
 impl<'a> Meter<'a> {
     pub fn new(scenario: &'a Scenario) -> Self {
-        let calls = END as f64 / scenario.gap() * scenario.clients as f64;
+        let requests = END as f64 / scenario.gap() * scenario.clients as f64;
+        let microseconds = Vec::with_capacity((requests * 1.1) as usize);
         Self {
             scenario,
-            microseconds: Vec::with_capacity((calls * 1.1) as usize),
-            ended: Ended::default(),
+            all: Ended { microseconds, ..Ended::default() },
+            before: Ended::default(),
             in_fault: Ended::default(),
+            healthy: Known::default(),
             sent: vec![Sent::default(); SLICES],
             trial: None,
         }
@@ -152,50 +248,77 @@ impl<'a> Meter<'a> {
         }
     }
 
-    pub fn answered(&mut self, sent: Nanos, now: Nanos, good: bool) {
-        self.count(sent, good);
-        if good {
-            self.took(sent, now - sent);
-        }
-    }
-
-    /// Counts as an error and as a long call: the percentiles would look better without it.
-    pub fn timed_out(&mut self, sent: Nanos) {
-        self.count(sent, false);
-        self.took(sent, TIME_OUT);
-    }
-
-    fn count(&mut self, sent: Nanos, good: bool) {
+    /// Does this to all the sums that a request of that time is in.
+    fn with(&mut self, sent: Nanos, act: impl Fn(&mut Ended)) {
         if sent < WARM_UP {
             return;
         }
-        self.ended.count(good);
-        let fault = self.scenario.fault.as_ref();
-        if fault.is_some_and(|fault| (fault.from..fault.over()).contains(&sent)) {
-            self.in_fault.count(good);
+        act(&mut self.all);
+        match &self.scenario.fault {
+            Some(fault) if sent < fault.from => act(&mut self.before),
+            Some(fault) if sent < fault.over() => act(&mut self.in_fault),
+            _ => {}
         }
     }
 
-    fn took(&mut self, sent: Nanos, time: Nanos) {
-        if sent >= WARM_UP {
-            self.microseconds.push((time / 1_000) as u32);
+    pub fn answered(&mut self, sent: Nanos, now: Nanos) {
+        self.with(sent, |ended| {
+            ended.count(true);
+            ended.took(now - sent);
+        });
+    }
+
+    /// One that timed out counts as an error and as a long one: the percentiles would look better without.
+    pub fn failed(&mut self, sent: Nanos, now: Nanos, timed_out: bool) {
+        self.with(sent, |ended| {
+            ended.count(false);
+            if timed_out {
+                ended.took(now - sent);
+            }
+        });
+    }
+
+    /// A request of that time has another call.
+    pub fn extra(&mut self, sent: Nanos) {
+        self.with(sent, |ended| ended.extra += 1);
+    }
+
+    /// A hedge of it was not paid for.
+    pub fn denied(&mut self, sent: Nanos) {
+        self.with(sent, |ended| ended.denied += 1);
+    }
+
+    /// What a client thinks of a server in the end.
+    pub fn known(&mut self, server: usize, known: Known) {
+        if server != WATCHED || self.scenario.fault.is_none() {
+            self.healthy.failures += known.failures;
+            self.healthy.ejections += known.ejections;
         }
     }
 
     pub fn finish(mut self) -> Measures {
         let mut measures = Measures::default();
-        self.microseconds.sort_unstable();
         for (measure, part) in [(Measure::P50, 0.5), (Measure::P99, 0.99), (Measure::P999, 0.999)] {
-            let at = ((self.microseconds.len() - 1) as f64 * part).round() as usize;
-            measures.set(measure, f64::from(self.microseconds[at]) / 1e3);
+            measures.set(measure, self.all.percentile(part));
         }
-        measures.set(Measure::Errors, self.ended.errors());
+        measures.set(Measure::Errors, self.all.percent(self.all.bad));
+        measures.set(Measure::Extra, self.all.percent(self.all.extra));
+        measures.set(Measure::Denied, self.all.percent(self.all.denied));
+        measures.set(Measure::Blamed, self.all.percent(self.healthy.failures));
+        measures.set(Measure::Ejected, self.healthy.ejections as f64);
         if let Some((from, until)) = self.scenario.window() {
             let slices = (until - from) / SLICE;
             measures.set(Measure::Share, self.share((from / SLICE) as usize, slices as usize));
         }
         if let Some(fault) = &self.scenario.fault {
-            measures.set(Measure::FaultErrors, self.in_fault.errors());
+            let (p99, in_fault) = (self.before.percentile(0.99), self.in_fault.percentile(0.99));
+            measures.set(Measure::P99Before, p99);
+            measures.set(Measure::P99InFault, in_fault);
+            measures.set(Measure::Stretch, in_fault / p99);
+            measures.set(Measure::MaxInFault, self.in_fault.percentile(1.0));
+            measures.set(Measure::ExtraBefore, self.before.percent(self.before.extra));
+            measures.set(Measure::ExtraInFault, self.in_fault.percent(self.in_fault.extra));
+            measures.set(Measure::FaultErrors, self.in_fault.percent(self.in_fault.bad));
             let (from, until) = ((fault.from / SLICE) as usize, (fault.until / SLICE) as usize);
             measures.set(Measure::Stop, seconds(self.stop(from, until)));
             measures.set(Measure::Back, seconds(self.back(until)));

@@ -7,20 +7,18 @@ use super::set::{Band, Member, Snapshot};
 use super::situation::Situation;
 use crate::circuit::Admission;
 use crate::classify::Evidence;
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::health::{Health, Roster, Settings};
 use crate::outcome::Outcome;
-use crate::policies::Policy;
+use crate::policies::{Known, Policy};
 use crate::record::Ending;
 use crate::rng::Draws;
 use crate::scenario::{Nanos, Scenario};
 use crate::world::Truth;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One client's set; the service of a member is the number of its server.
 pub struct Ours {
-    began: Instant,
     roster: Arc<Roster>,
     members: Vec<Arc<Member<usize>>>,
     snapshot: Snapshot<usize>,
@@ -31,9 +29,7 @@ impl Ours {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let settings = Settings::default();
         let most = settings.max_in_flight;
-        // only what passes since then is looked at
-        let began = clock::now();
-        let roster = Arc::new(Roster::new(settings, began));
+        let roster = Arc::new(Roster::new(settings, clock::at(0)));
         roster.sow(seed);
         let member = |server: usize| {
             // members stand in the order of their names
@@ -47,39 +43,56 @@ impl Ours {
         let members: Vec<_> = (0..scenario.servers).map(member).collect();
         let tiers = vec![vec![Band::of(members.clone())]];
         let snapshot = Snapshot::new(tiers, Situation::new(), most);
-        Self { began, roster, members, snapshot, draws: Draws::new(seed) }
-    }
-
-    fn at(&self, time: Nanos) -> Instant {
-        self.began + Duration::from_nanos(time)
+        Self { roster, members, snapshot, draws: Draws::new(seed) }
     }
 }
 
 impl Policy for Ours {
     type Ticket = Admission;
 
-    fn pick(&mut self, now: Nanos, _: &Truth<'_>) -> (usize, Admission) {
-        let now = self.roster.tick(self.at(now));
+    fn pick(
+        &mut self,
+        now: Nanos,
+        tried: &[usize],
+        may_follow: bool,
+        _: &Truth<'_>,
+    ) -> Option<(usize, Admission)> {
+        let now = self.roster.tick(clock::at(now));
         let ask = Ask {
             roster: &self.roster,
             now,
-            allows: |_: &_| true,
-            may_be_lost: true,
-            last_hope: true,
+            allows: |member: &Arc<Member<usize>>| !tried.contains(&member.service),
+            may_be_lost: may_follow,
+            last_hope: tried.is_empty(),
         };
-        let picked = ask.pick(&self.snapshot, &mut self.draws);
-        let (member, admission) = picked.expect("not all of them are ejected");
+        let (member, admission) = ask.pick(&self.snapshot, &mut self.draws).ok()?;
         member.health.begin();
-        (member.service, admission)
+        Some((member.service, admission))
     }
 
     fn done(&mut self, server: usize, ticket: Admission, sent: Nanos, now: Nanos, good: bool) {
         let member = &self.members[server];
-        let (started, now) = (Some(self.at(sent)), self.at(now));
+        let (started, now) = (Some(clock::at(sent)), clock::at(now));
         if good {
             return member.health.succeeded(member.place(), ticket, started, now);
         }
         let ending = Ending { started, ..Ending::at_once(Outcome::Failure, Evidence::default()) };
         member.health.settle(member.place(), ticket, &ending, now);
+    }
+
+    fn lost(&mut self, server: usize, ticket: Admission, sent: Nanos, now: Nanos) {
+        let member = &self.members[server];
+        let ending = Ending {
+            started: Some(clock::at(sent)),
+            dropped: true,
+            lost: true,
+            ..Ending::at_once(Outcome::Neutral, Evidence::default())
+        };
+        member.health.settle(member.place(), ticket, &ending, clock::at(now));
+    }
+
+    fn known(&self, server: usize) -> Known {
+        let health = &self.members[server].health;
+        Known { failures: health.outcome_counts().failures, ejections: health.ejections() }
     }
 }

@@ -1,5 +1,7 @@
 //! What is simulated: the clients, the servers, and what goes wrong.
 
+use crate::policies::Kind as Policy;
+
 /// Nanoseconds since the simulation began.
 pub type Nanos = u64;
 pub const MILLISECOND: Nanos = 1_000_000;
@@ -11,9 +13,6 @@ pub const WARM_UP: Nanos = 10 * SECOND;
 pub const ROUND_TRIP: Nanos = MILLISECOND / 2;
 /// A client gives a call up after this; its server works on.
 pub const TIME_OUT: Nanos = SECOND;
-/// Work of a call on a server of slowness 1, in nanoseconds: the mean and sigma of a lognormal.
-pub const WORK: f64 = 10e6;
-pub const SIGMA: f64 = 0.6;
 /// How long a server takes to fail a call.
 pub const FAILS_IN: Nanos = MILLISECOND;
 /// A server that was restarted gets warm in this time.
@@ -27,6 +26,9 @@ pub struct Scenario {
     pub servers: usize,
     /// Calls a server works on at a time; the others wait, first in, first out.
     pub workers: usize,
+    /// Work of a call on a server of slowness 1, in nanoseconds: the mean and sigma of a lognormal.
+    pub work: f64,
+    pub sigma: f64,
     /// What is offered, of what all servers can do.
     pub load: f64,
     /// Factors of the work, dealt out to the servers in turn.
@@ -35,6 +37,11 @@ pub struct Scenario {
     pub weights: &'static [f64],
     pub neighbours: Option<Neighbours>,
     pub fault: Option<Fault>,
+    /// Attempts at another server, where all calls of a request have failed.
+    pub retries: u32,
+    /// A server takes a call that has lost to another one out of its queue.
+    pub cancels: bool,
+    pub policies: &'static [Policy],
 }
 
 /// Other programs on the servers' machines: each server is slow now and then.
@@ -72,10 +79,15 @@ impl Scenario {
         self.weights[server % self.weights.len()]
     }
 
+    /// Whether hedges are what matters.
+    pub fn is_hedged(&self) -> bool {
+        self.policies.iter().any(|policy| matches!(policy, Policy::Hedged(_)))
+    }
+
     /// Mean nanoseconds between two calls of one client.
     pub fn gap(&self) -> f64 {
         let capacity: f64 = (0..self.servers)
-            .map(|server| self.workers as f64 / (WORK * self.slowness(server)))
+            .map(|server| self.workers as f64 / (self.work * self.slowness(server)))
             .sum();
         self.clients as f64 / (capacity * self.load)
     }
@@ -133,11 +145,16 @@ const ALIKE: Scenario = Scenario {
     clients: 20,
     servers: 20,
     workers: 4,
+    work: 10e6,
+    sigma: 0.6,
     load: 0.6,
     slowness: &[1.0],
     weights: &[1.0],
     neighbours: None,
     fault: None,
+    retries: 0,
+    cancels: true,
+    policies: &Policy::CHOICES,
 };
 
 /// One client of three larger servers.
@@ -145,6 +162,27 @@ const GATEWAY: Scenario = Scenario { clients: 1, servers: 3, workers: 8, load: 0
 
 /// A few clients that have about ten calls in flight each, and no server ever full.
 const ROOMY: Scenario = Scenario { clients: 4, workers: 400, ..ALIKE };
+
+/// Where hedges are what matters.
+const HEDGED: Scenario = Scenario { policies: &[Policy::Ours, Policy::P95], ..ALIKE };
+
+const HEDGED_BY: Scenario = Scenario {
+    policies: &[Policy::Ours, Policy::P99, Policy::P95, Policy::P90, Policy::NAIVE],
+    ..HEDGED
+};
+
+/// One client that makes 400 requests a second, as the comparison of whole gateways does, and servers
+/// that are never full.
+const HEDGED_GATEWAY: Scenario = Scenario {
+    clients: 1,
+    servers: 3,
+    workers: 100,
+    work: 5e6,
+    sigma: 0.5,
+    load: 400.0 * 5e-3 / 300.0,
+    retries: 1,
+    ..HEDGED
+};
 
 const CANARY_SLOWNESS: [f64; 20] = canary(1.05);
 /// A hundredth of their sum.
@@ -158,6 +196,11 @@ const fn canary(first: f64) -> [f64; 20] {
 
 const NOISY: Option<Neighbours> = Some(Neighbours { slowness: 4.0, noisy: 300e6, quiet: 1_700e6 });
 
+/// As of a collector of garbage.
+const STALLING: Option<Neighbours> = Some(Neighbours { slowness: 20.0, noisy: 50e6, quiet: 5e9 });
+const NOISY_FOR_SHORT: Option<Neighbours> =
+    Some(Neighbours { slowness: 4.0, noisy: 150e6, quiet: 1_850e6 });
+
 const fn fault(kind: Kind) -> Option<Fault> {
     fault_of(kind, 20)
 }
@@ -166,7 +209,7 @@ const fn fault_of(kind: Kind, seconds: u64) -> Option<Fault> {
     Some(Fault { kind, from: 20 * SECOND, until: (20 + seconds) * SECOND })
 }
 
-pub const SCENARIOS: [Scenario; 19] = [
+pub const SCENARIOS: [Scenario; 30] = [
     Scenario { name: "uniform", load: 0.7, ..ALIKE },
     Scenario { name: "uniform_hot", load: 0.9, ..ALIKE },
     Scenario { name: "hetero", load: 0.75, slowness: &[1.0, 1.0, 2.0, 4.0], ..ALIKE },
@@ -213,4 +256,33 @@ pub const SCENARIOS: [Scenario; 19] = [
         load: 0.005,
         ..ROOMY
     },
+    Scenario { name: "hedge_uniform", load: 0.6, ..HEDGED_BY },
+    Scenario { name: "hedge_noisy", load: 0.4, neighbours: NOISY, ..HEDGED_BY },
+    Scenario {
+        name: "hedge_noisy_nocancel",
+        load: 0.4,
+        neighbours: NOISY,
+        cancels: false,
+        ..HEDGED
+    },
+    Scenario { name: "hedge_noisy_hot", load: 0.75, neighbours: NOISY_FOR_SHORT, ..HEDGED },
+    Scenario {
+        name: "hedge_noisy_1x3",
+        load: 0.4,
+        neighbours: NOISY,
+        policies: HEDGED.policies,
+        ..GATEWAY
+    },
+    Scenario { name: "hedge_over", load: 0.95, ..HEDGED },
+    Scenario { name: "hedge_over_nocancel", load: 0.95, cancels: false, ..HEDGED_BY },
+    Scenario { name: "hedge_stall", load: 0.3, neighbours: STALLING, ..HEDGED_BY },
+    Scenario { name: "hedge_hang_1x3", fault: fault_of(Kind::Silent, 7), ..HEDGED_GATEWAY },
+    Scenario {
+        name: "hedge_hang_1x20",
+        servers: 20,
+        load: HEDGED_GATEWAY.load * 3.0 / 20.0,
+        fault: fault_of(Kind::Silent, 7),
+        ..HEDGED_GATEWAY
+    },
+    Scenario { name: "hedge_slow40_1x3", fault: fault_of(Kind::Slow(40.0), 7), ..HEDGED_GATEWAY },
 ];

@@ -1,38 +1,47 @@
 //! Clients, servers and the calls between them, event by event.
 //!
-//! Each client sends calls at random times, whatever became of the others, and sees no more than
-//! its own. When they are sent and how much work they are does not depend on where they go: every
-//! policy meets the very same calls.
+//! Each client makes requests at random times, whatever became of the others, and sees no more than
+//! its own. When they are made and how much work their first calls are does not depend on where those
+//! go: every policy meets the very same requests.
 
+use crate::clock;
+use crate::hedge::Hedger;
 use crate::measure::{Measures, Meter};
 use crate::policies::Policy;
 use crate::random::Random;
-use crate::scenario::{
-    END, FAILS_IN, Kind, Nanos, ROUND_TRIP, SIGMA, Scenario, TIME_OUT, WATCHED, WORK,
-};
+use crate::scenario::{END, FAILS_IN, Kind, Nanos, ROUND_TRIP, Scenario, TIME_OUT, WATCHED};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 const ONE_WAY: Nanos = ROUND_TRIP / 2;
 
-/// Simulates one scenario with a policy for each client.
+/// Simulates one scenario with a policy for each client, and the rule by which it hedges.
 pub fn simulate<P: Policy>(
     scenario: &Scenario,
     seed: u64,
-    mut policy: impl FnMut(usize) -> P,
+    policy: impl FnMut(usize) -> (P, Option<Hedger>),
 ) -> Measures {
-    let policies = (0..scenario.clients).map(&mut policy).collect();
+    clock::set(0);
+    let policies = (0..scenario.clients).map(policy).collect();
     let mut world = World::new(scenario, seed, policies);
     while let Some((now, event)) = world.agenda.next() {
+        clock::set(now);
         world.happens(event, now);
+    }
+    for client in &world.clients {
+        for server in 0..scenario.servers {
+            world.meter.known(server, client.policy.known(server));
+        }
     }
     world.meter.finish()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A client sends its next call.
+    /// A client makes its next request.
     Sends(usize),
+    /// The hedge of a request is due.
+    Hedges(usize),
     /// A call is at its server.
     Arrives(usize),
     /// Its server is done with a call, if it did not lose it since.
@@ -79,8 +88,21 @@ impl Agenda {
     }
 }
 
-struct Call<T> {
+/// What a client wants; it may need several calls.
+struct Request {
     client: usize,
+    sent: Nanos,
+    /// In the order in which they were sent.
+    calls: Vec<usize>,
+    /// A hedge is to come, unless there is an answer before.
+    may_hedge: bool,
+    retries: u32,
+    /// Its client still waits.
+    open: bool,
+}
+
+struct Call<T> {
+    request: usize,
     server: usize,
     ticket: T,
     sent: Nanos,
@@ -90,10 +112,13 @@ struct Call<T> {
     luck: f64,
     /// Its client still waits.
     open: bool,
+    /// Its server was told that another call was faster.
+    cancelled: bool,
 }
 
 struct Client<P> {
     policy: P,
+    hedger: Option<Hedger>,
     gaps: Random,
 }
 
@@ -115,8 +140,11 @@ struct World<'a, P: Policy> {
     agenda: Agenda,
     clients: Vec<Client<P>>,
     servers: Vec<Server>,
+    requests: Vec<Request>,
     calls: Vec<Call<P::Ticket>>,
     work: Random,
+    /// The same for all but first calls.
+    more_work: Random,
     noise: Random,
     meter: Meter<'a>,
 }
@@ -139,7 +167,7 @@ impl Truth<'_> {
         }
         let workers = self.scenario.workers;
         let waits = if calls < workers { 0.0 } else { backlog / workers as f64 };
-        (waits + WORK) * self.slowness(server)
+        (waits + self.scenario.work) * self.slowness(server)
     }
 
     fn slowness(&self, server: usize) -> f64 {
@@ -156,17 +184,20 @@ impl Truth<'_> {
 }
 
 impl<'a, P: Policy> World<'a, P> {
-    fn new(scenario: &'a Scenario, seed: u64, policies: Vec<P>) -> Self {
-        let clients = (100..).zip(policies);
+    fn new(scenario: &'a Scenario, seed: u64, policies: Vec<(P, Option<Hedger>)>) -> Self {
+        let clients = (100..).zip(policies).map(|(stream, (policy, hedger))| {
+            let gaps = Random::new(seed, stream);
+            Client { policy, hedger, gaps }
+        });
         let mut world = Self {
             scenario,
             agenda: Agenda::default(),
-            clients: clients
-                .map(|(stream, policy)| Client { policy, gaps: Random::new(seed, stream) })
-                .collect(),
+            clients: clients.collect(),
             servers: (0..scenario.servers).map(|_| Server::default()).collect(),
+            requests: Vec::new(),
             calls: Vec::new(),
             work: Random::new(seed, 1),
+            more_work: Random::new(seed, 3),
             noise: Random::new(seed, 2),
             meter: Meter::new(scenario),
         };
@@ -195,22 +226,17 @@ impl<'a, P: Policy> World<'a, P> {
                 self.changes_noise(server, now);
             }
             Event::Sends(_) | Event::Noise(_) => {}
+            Event::Hedges(request) => {
+                self.hedges(request, now);
+            }
             Event::Arrives(call) => self.arrives(call, now),
             Event::Works { server, call, life } => {
                 if self.servers[server].life == life {
                     self.worked(server, call, now);
                 }
             }
-            Event::Answers { call, good } => {
-                if let Some(sent) = self.ends(call, good, now) {
-                    self.meter.answered(sent, now, good);
-                }
-            }
-            Event::TimesOut(call) => {
-                if let Some(sent) = self.ends(call, false, now) {
-                    self.meter.timed_out(sent);
-                }
-            }
+            Event::Answers { call, good } => self.ends(call, good, now),
+            Event::TimesOut(call) => self.ends(call, false, now),
             Event::Fault => self.fault(now),
         }
     }
@@ -229,21 +255,81 @@ impl<'a, P: Policy> World<'a, P> {
     }
 
     fn sends(&mut self, client: usize, now: Nanos) {
+        let due = self.clients[client].hedger.as_ref().and_then(|hedger| hedger.begins(now));
+        let request = self.requests.len();
+        let (may_hedge, retries) = (due.is_some(), self.scenario.retries);
+        let calls = Vec::with_capacity(1);
+        self.requests.push(Request { client, sent: now, calls, may_hedge, retries, open: true });
+        let sent = self.calls(request, &[], true, now);
+        assert!(sent, "not all servers are ejected");
+        if let Some(due) = due {
+            self.agenda.note(due, Event::Hedges(request));
+        }
+    }
+
+    /// Sends a call of a request to none of those servers, if there is another one.
+    fn calls(&mut self, request: usize, tried: &[usize], may_follow: bool, now: Nanos) -> bool {
         let truth = Truth { scenario: self.scenario, servers: &self.servers, now };
-        let (server, ticket) = self.clients[client].policy.pick(now, &truth);
+        let policy = &mut self.clients[self.requests[request].client].policy;
+        let Some((server, ticket)) = policy.pick(now, tried, may_follow, &truth) else {
+            return false;
+        };
         self.meter.sent(server, now);
-        let work = self.work.lognormal(WORK, SIGMA);
-        let luck = self.work.unit();
+        let first = self.requests[request].calls.is_empty();
+        let random = if first { &mut self.work } else { &mut self.more_work };
+        let work = random.lognormal(self.scenario.work, self.scenario.sigma);
+        let luck = random.unit();
         let call = self.calls.len();
-        self.calls.push(Call { client, server, ticket, sent: now, work, luck, open: true });
+        self.requests[request].calls.push(call);
+        let (open, cancelled) = (true, false);
+        self.calls.push(Call { request, server, ticket, sent: now, work, luck, open, cancelled });
         self.servers[server].backlog += work;
         self.servers[server].calls += 1;
         self.agenda.note(now + ONE_WAY, Event::Arrives(call));
         self.agenda.time_outs.push_back((now + TIME_OUT, call));
+        if !first {
+            self.meter.extra(self.requests[request].sent);
+        }
+        true
+    }
+
+    fn tried(&self, request: usize) -> Vec<usize> {
+        self.requests[request].calls.iter().map(|call| self.calls[*call].server).collect()
+    }
+
+    /// A hedge is due, or nothing else is left: tells whether it was sent.
+    fn hedges(&mut self, request: usize, now: Nanos) -> bool {
+        let Request { client, sent, may_hedge, retries, open, .. } = &mut self.requests[request];
+        if !*open || !std::mem::take(may_hedge) || self.scenario.servers == 1 {
+            return false;
+        }
+        let (client, sent, may_follow) = (*client, *sent, *retries > 0);
+        let pays = self.clients[client].hedger.as_ref().is_some_and(|hedger| hedger.pays(now));
+        if !pays {
+            self.meter.denied(sent);
+            return false;
+        }
+        self.calls(request, &self.tried(request), may_follow, now)
+    }
+
+    /// All calls of a request have failed: tells whether another one was sent.
+    fn retries(&mut self, request: usize, now: Nanos) -> bool {
+        let Request { retries, may_hedge, .. } = &mut self.requests[request];
+        *may_hedge = false;
+        if *retries == 0 {
+            return false;
+        }
+        *retries -= 1;
+        let may_follow = *retries > 0;
+        self.calls(request, &self.tried(request), may_follow, now)
+            || self.calls(request, &[], may_follow, now)
     }
 
     fn arrives(&mut self, call: usize, now: Nanos) {
-        let Call { server, luck, .. } = self.calls[call];
+        let Call { server, luck, cancelled, .. } = self.calls[call];
+        if cancelled {
+            return self.leaves(server, call);
+        }
         let fault = self.scenario.fault.as_ref();
         if let Some(fault) = fault.filter(|fault| server == WATCHED && fault.acts(now)) {
             let fails = match fault.kind {
@@ -278,10 +364,13 @@ impl<'a, P: Policy> World<'a, P> {
     fn worked(&mut self, server: usize, call: usize, now: Nanos) {
         self.leaves(server, call);
         self.agenda.note(now + ONE_WAY, Event::Answers { call, good: true });
-        let Server { working, waiting, .. } = &mut self.servers[server];
-        working.retain(|other| *other != call);
-        if let Some(next) = waiting.pop_front() {
-            self.works(server, next, now);
+        self.servers[server].working.retain(|other| *other != call);
+        // one that is worked on is worked on to its end all the same
+        while let Some(next) = self.servers[server].waiting.pop_front() {
+            if !self.calls[next].cancelled {
+                return self.works(server, next, now);
+            }
+            self.leaves(server, next);
         }
     }
 
@@ -290,14 +379,37 @@ impl<'a, P: Policy> World<'a, P> {
         self.servers[server].calls -= 1;
     }
 
-    /// When the call was sent, if its client still waited.
-    fn ends(&mut self, call: usize, good: bool, now: Nanos) -> Option<Nanos> {
-        let Call { client, server, ticket, sent, open, .. } = &mut self.calls[call];
+    /// A call has its answer or, not `good`, has failed.
+    fn ends(&mut self, call: usize, good: bool, now: Nanos) {
+        let Call { request: of, server, ticket, sent, open, .. } = &mut self.calls[call];
         if !std::mem::take(open) {
-            return None;
+            return;
         }
-        self.clients[*client].policy.done(*server, *ticket, *sent, now, good);
-        Some(*sent)
+        let (of, began) = (*of, *sent);
+        let request = &mut self.requests[of];
+        let client = &mut self.clients[request.client];
+        client.policy.done(*server, *ticket, began, now, good);
+        if good {
+            request.open = false;
+            for other in &request.calls {
+                let Call { server, ticket, sent, open, cancelled, .. } = &mut self.calls[*other];
+                if std::mem::take(open) {
+                    *cancelled = self.scenario.cancels;
+                    client.policy.lost(*server, *ticket, *sent, now);
+                }
+            }
+            if let Some(hedger) = &client.hedger {
+                hedger.answered(request.sent, began);
+            }
+            return self.meter.answered(request.sent, now);
+        }
+        let runs = request.calls.iter().any(|call| self.calls[*call].open);
+        if runs || self.hedges(of, now) || self.retries(of, now) {
+            return;
+        }
+        let request = &mut self.requests[of];
+        request.open = false;
+        self.meter.failed(request.sent, now, now - began >= TIME_OUT);
     }
 
     /// The connections of a process that ends are closed; those of a machine that dies are not.
