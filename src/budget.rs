@@ -166,7 +166,14 @@ impl Budget {
     /// Takes out one extra attempt, which goes back when it is dropped before [`Withdrawal::spend`].
     pub(crate) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
         self.0.credit(now);
-        self.0.take().then(|| Withdrawal(Some(self.clone())))
+        self.0.take(0).then(|| Withdrawal(Some(self.clone())))
+    }
+
+    /// The same, if a quarter of what can be saved up stays there, for those that need it more.
+    pub(crate) fn withdraw_spare(&self, now: Instant) -> Option<Withdrawal> {
+        self.0.credit(now);
+        let reserve = self.0.bank() / 4 / ATTEMPT * ATTEMPT;
+        self.0.take(reserve).then(|| Withdrawal(Some(self.clone())))
     }
 
     /// What tells this account from others, as long as it lives.
@@ -241,8 +248,14 @@ impl Account {
         self.by_ratio.load(SeqCst).max(self.by_time.load(SeqCst))
     }
 
-    fn take(&self) -> bool {
-        let limit = self.limit();
+    /// What can be saved up.
+    fn bank(&self) -> u64 {
+        self.terms.bank_by_time().max(self.terms.bank_by_ratio(self.saved.load(SeqCst)))
+    }
+
+    /// Takes an attempt, if this much stays there.
+    fn take(&self, reserve: u64) -> bool {
+        let limit = self.limit().saturating_sub(reserve);
         self.withdrawn
             .fetch_update(SeqCst, SeqCst, |sum| (sum + ATTEMPT <= limit).then_some(sum + ATTEMPT))
             .is_ok()

@@ -52,9 +52,11 @@ impl Hedger {
     }
 
     /// Whether a hedge that is due and has a place can be paid for. It is sent then.
-    pub fn pays(&self, now: Nanos) -> bool {
+    /// `early`: it is due for the first time.
+    pub fn pays(&self, now: Nanos, early: bool) -> bool {
         let Some(budget) = &self.policy.budget else { return true };
-        let paid = budget.withdraw(clock::at(now));
+        let now = clock::at(now);
+        let paid = if early { budget.withdraw_spare(now) } else { budget.withdraw(now) };
         paid.map(|paid| paid.spend()).is_some()
     }
 

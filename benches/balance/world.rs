@@ -14,6 +14,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 const ONE_WAY: Nanos = ROUND_TRIP / 2;
+/// As the layer: a hedge that could not be sent is due again one delay later, and after this at least.
+const ASK_AGAIN: Nanos = 5_000_000;
 
 /// Simulates one scenario with a policy for each client, and the rule by which it hedges.
 pub fn simulate<P: Policy>(
@@ -96,6 +98,10 @@ struct Request {
     calls: Vec<usize>,
     /// A hedge is to come, unless there is an answer before.
     may_hedge: bool,
+    /// How much later it is due again, where it could not be sent.
+    due_again: Nanos,
+    /// It was due already.
+    asked: bool,
     retries: u32,
     /// Its client still waits.
     open: bool,
@@ -227,7 +233,13 @@ impl<'a, P: Policy> World<'a, P> {
             }
             Event::Sends(_) | Event::Noise(_) => {}
             Event::Hedges(request) => {
-                self.hedges(request, now);
+                let Request { due_again, asked, open, may_hedge, .. } = self.requests[request];
+                let sent = open && may_hedge && self.hedges(request, !asked, now);
+                if open && may_hedge && !sent && now < END {
+                    let request = &mut self.requests[request];
+                    (request.may_hedge, request.asked) = (true, true);
+                    self.agenda.note(now + due_again, event);
+                }
             }
             Event::Arrives(call) => self.arrives(call, now),
             Event::Works { server, call, life } => {
@@ -259,7 +271,18 @@ impl<'a, P: Policy> World<'a, P> {
         let request = self.requests.len();
         let (may_hedge, retries) = (due.is_some(), self.scenario.retries);
         let calls = Vec::with_capacity(1);
-        self.requests.push(Request { client, sent: now, calls, may_hedge, retries, open: true });
+        let due_again = due.map_or(0, |due| (due - now).max(ASK_AGAIN));
+        let (open, asked) = (true, false);
+        self.requests.push(Request {
+            client,
+            sent: now,
+            calls,
+            may_hedge,
+            due_again,
+            asked,
+            retries,
+            open,
+        });
         let sent = self.calls(request, &[], true, now);
         assert!(sent, "not all servers are ejected");
         if let Some(due) = due {
@@ -297,14 +320,15 @@ impl<'a, P: Policy> World<'a, P> {
         self.requests[request].calls.iter().map(|call| self.calls[*call].server).collect()
     }
 
-    /// A hedge is due, or nothing else is left: tells whether it was sent.
-    fn hedges(&mut self, request: usize, now: Nanos) -> bool {
+    /// A hedge is due, or nothing else is left: tells whether it was sent. `early`: it is due for the first time.
+    fn hedges(&mut self, request: usize, early: bool, now: Nanos) -> bool {
         let Request { client, sent, may_hedge, retries, open, .. } = &mut self.requests[request];
         if !*open || !std::mem::take(may_hedge) || self.scenario.servers == 1 {
             return false;
         }
         let (client, sent, may_follow) = (*client, *sent, *retries > 0);
-        let pays = self.clients[client].hedger.as_ref().is_some_and(|hedger| hedger.pays(now));
+        let pays =
+            self.clients[client].hedger.as_ref().is_some_and(|hedger| hedger.pays(now, early));
         if !pays {
             self.meter.denied(sent);
             return false;
@@ -404,7 +428,7 @@ impl<'a, P: Policy> World<'a, P> {
             return self.meter.answered(request.sent, now);
         }
         let runs = request.calls.iter().any(|call| self.calls[*call].open);
-        if runs || self.hedges(of, now) || self.retries(of, now) {
+        if runs || self.hedges(of, false, now) || self.retries(of, now) {
             return;
         }
         let request = &mut self.requests[of];

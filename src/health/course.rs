@@ -1,6 +1,6 @@
 //! How the end of a call changes what is known of its endpoint.
 
-use super::endpoint::{FEW, Health, Place, SUCCESS, duration};
+use super::endpoint::{FEW, Health, Place, SUCCESS};
 use super::gate::{
     ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
 };
@@ -21,8 +21,6 @@ const AFTER_SUCCESS: f32 = 0.9;
 /// The health after a trial that went well. The ramp is care enough: with half the health, which the others
 /// have whole, the endpoint would go on without calls for seconds after it.
 const RETURNED: f32 = 0.8;
-/// A call that was given up for a faster one, after the latency of good calls times this, has failed.
-const LOST_LATENCIES: u32 = 3;
 /// The ramp of an ejected endpoint, for each ejection in a row, and the longest.
 const RAMP: Duration = Duration::from_secs(1);
 const LONGEST_RAMP: Duration = Duration::from_secs(10);
@@ -64,6 +62,9 @@ impl Health {
                 self.publish(place.roster, place.roster.tick(head));
             }
         }
+        if let Some(trouble) = self.trouble.get() {
+            trouble.silence.store(0, SeqCst);
+        }
         if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
             let change = trouble.circuit.answered(admission, place.roster.at(head));
             self.changed(place, trouble, change, place.roster.at(head));
@@ -72,14 +73,20 @@ impl Health {
 
     /// Takes the time of a call for a sample. That of a trial may be the time up to the return of the
     /// endpoint: it makes it look faster, and never slower.
-    fn sample_of(&self, place: Place<'_>, admission: Admission, took: Duration, now: Tick) {
+    pub(super) fn sample_of(
+        &self,
+        place: Place<'_>,
+        admission: Admission,
+        took: Duration,
+        now: Tick,
+    ) {
         if !admission.is_probe() || (took.as_nanos() as f32) < self.nanos() {
             self.sample(took, place.roster, now);
         }
     }
 
     /// Whether the result of a call still counts: an ejection has not come between.
-    fn counts(&self, admission: Admission) -> bool {
+    pub(super) fn counts(&self, admission: Admission) -> bool {
         admission.is_probe()
             || admission == Admission::UNWATCHED
             || match self.trouble.get() {
@@ -88,7 +95,7 @@ impl Health {
             }
     }
 
-    fn trouble(&self, place: Place<'_>) -> &Trouble {
+    pub(super) fn trouble(&self, place: Place<'_>) -> &Trouble {
         self.trouble
             .get_or_init(|| Box::new(Trouble::new(&place.roster.settings(), place.roster.seed())))
     }
@@ -104,6 +111,7 @@ impl Health {
     ) {
         self.flow.fetch_add(SUCCESS - 1, SeqCst);
         let trouble = self.trouble(place);
+        trouble.silence.store(0, SeqCst);
         let (at, ms) = (place.roster.at(now), place.roster.tick(now));
         let since = |end: Instant| Some(end.saturating_duration_since(started?));
         let took = head.and_then(since).zip(since(now));
@@ -145,9 +153,8 @@ impl Health {
         if ending.unpolled {
             return self.give_back(place, admission, now);
         }
-        let outlived = ending.lost && self.is_outlived(place, admission, ending, now);
-        let ending =
-            if outlived { &Ending { outcome: Outcome::Failure, ..*ending } } else { ending };
+        let hangs = ending.lost && self.has_outlasted(place, admission, ending, now);
+        let ending = if hangs { &Ending { outcome: Outcome::Failure, ..*ending } } else { ending };
         let verdict = verdict(ending);
         if verdict == Verdict::Good {
             if self.gate.load(Relaxed) & ATTENTION == 0 {
@@ -167,6 +174,9 @@ impl Health {
             return place.freed();
         }
         let trouble = self.trouble(place);
+        if !ending.dropped {
+            trouble.silence.store(0, SeqCst);
+        }
         trouble.counts.add(ending.outcome);
         let (at, ms) = (place.roster.at(now), place.roster.tick(now));
         let hint = hint(ending);
@@ -195,33 +205,6 @@ impl Health {
         };
         self.go_on(place, trouble, admission, verdict, took, hint, look, at);
         place.freed();
-    }
-
-    /// Another attempt was faster than a call to this endpoint: all that is known is that it takes longer
-    /// than this. Tells whether that is so much longer than usual that the call has failed.
-    fn is_outlived(
-        &self,
-        place: Place<'_>,
-        admission: Admission,
-        ending: &Ending,
-        now: Instant,
-    ) -> bool {
-        let Some(started) = ending.started else { return false };
-        let age = now.saturating_duration_since(started);
-        let usual = || self.latency().or_else(|| duration(place.roster.typical()));
-        let patience = match usual() {
-            Some(usual) => usual.saturating_mul(LOST_LATENCIES),
-            None => place.roster.settings().hang_after.patience(usual),
-        };
-        if age > patience {
-            return true;
-        }
-        if usual().is_some_and(|usual| age > usual) && self.counts(admission) {
-            let ms = place.roster.tick(now);
-            self.sample_of(place, admission, age, ms);
-            self.publish(place.roster, ms);
-        }
-        false
     }
 
     /// A call was not made after all: it has no outcome.

@@ -212,6 +212,19 @@ impl Health {
         unpack(self.latency.load(Relaxed)).0
     }
 
+    /// The latency of good answers; what is usual in the set where it is not known, and 0 where nothing is.
+    pub(super) fn usual(&self, roster: &Roster) -> f32 {
+        match self.nanos() {
+            0.0 => roster.typical(),
+            nanos => nanos,
+        }
+    }
+
+    /// When a latency was noted last.
+    pub(super) fn sampled_at(&self) -> Tick {
+        unpack(self.latency.load(Relaxed)).1
+    }
+
     /// The average, which goes back to what is usual while no call tells more.
     fn expected(&self, roster: &Roster, now: Tick) -> f32 {
         let (usual, (average, at)) = (roster.typical(), unpack(self.latency.load(Relaxed)));

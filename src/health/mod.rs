@@ -16,6 +16,7 @@ mod cool;
 mod course;
 mod endpoint;
 mod gate;
+mod lost;
 mod roster;
 mod settings;
 mod trouble;

@@ -26,6 +26,8 @@ pub(super) struct Trouble {
     findings: Mutex<BTreeMap<u64, Checked>>,
     /// Calls that count as if they were still in flight.
     pub(super) lingers: AtomicU64,
+    /// The latency before calls began to lose, and since when nothing was answered; zero where something was.
+    pub(super) silence: AtomicU64,
     pub(super) counts: Counts,
 }
 
@@ -42,6 +44,7 @@ impl Trouble {
             checked: AtomicU64::new(Checked::HEALTHY.word()),
             findings: Mutex::default(),
             lingers: AtomicU64::default(),
+            silence: AtomicU64::default(),
             counts: Counts::default(),
         }
     }

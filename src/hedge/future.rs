@@ -311,9 +311,11 @@ where
         let race = self.race.get_or_insert_with(Race::new).get_mut();
         race.take_turn(&self.policy, &self.course, now)?;
         let paid = match &self.policy.budget {
-            Some(budget) => Some(budget.withdraw(now).ok_or(Skipped::OutOfBudget)?),
+            Some(budget) if race.is_early() => Some(budget.withdraw_spare(now)),
+            Some(budget) => Some(budget.withdraw(now)),
             None => None,
         };
+        let paid = paid.map(|paid| paid.ok_or(Skipped::OutOfBudget)).transpose()?;
         // it is never waited for: a clone that is not ready is dropped, with its place in any queue
         let mut service = self.inner.clone();
         let carries = <P as Carry<Req>>::CARRIES;

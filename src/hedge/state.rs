@@ -90,6 +90,8 @@ pub(super) struct Race<F: Future> {
     /// Hedges that were due, sent or not.
     turns: u32,
     sent: u32,
+    /// One was due and could not be sent.
+    missed: bool,
     /// An answer asked for no attempt before then.
     not_before: Option<Instant>,
     told_not_to: bool,
@@ -107,6 +109,7 @@ impl<F: Future> Race<F> {
             held: None,
             turns: 0,
             sent: 0,
+            missed: false,
             not_before: None,
             told_not_to: false,
             only_elsewhere: false,
@@ -207,6 +210,13 @@ impl<F: Future> Race<F> {
     /// The hedge that was due was not sent: it will be due again.
     pub(super) fn miss_turn(&mut self) {
         self.turns = self.turns.saturating_sub(1);
+        self.missed = true;
+    }
+
+    /// Whether the request can do without a hedge better than others: it is the first one that is due, for the
+    /// first time.
+    pub(super) const fn is_early(&self) -> bool {
+        self.turns == 1 && !self.missed && self.held.is_none()
     }
 
     /// A hedge is due: may it be sent now?
