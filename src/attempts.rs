@@ -57,6 +57,8 @@ pub struct Attempts {
     hedge: bool,
     /// Another attempt may follow this one.
     may_follow: bool,
+    /// This one is of no use where another went already.
+    elsewhere: bool,
     deadline: Option<Deadline>,
 }
 
@@ -119,7 +121,14 @@ impl Attempts {
             tried: Mutex::default(),
             paid: Default::default(),
         };
-        Self { shared: Arc::new(shared), number: 1, hedge: false, may_follow: true, deadline: None }
+        Self {
+            shared: Arc::new(shared),
+            number: 1,
+            hedge: false,
+            may_follow: true,
+            elsewhere: false,
+            deadline: None,
+        }
     }
 
     /// The record for the attempt after all that were started. What the one before found to be left
@@ -127,7 +136,7 @@ impl Attempts {
     pub(crate) fn next(&self) -> Self {
         let number = self.shared.started.fetch_add(1, SeqCst).saturating_add(1);
         self.set_untried_left(false);
-        Self { number, hedge: false, ..self.clone() }
+        Self { number, hedge: false, elsewhere: false, ..self.clone() }
     }
 
     /// The same for an attempt beside those that run.
@@ -180,6 +189,16 @@ impl Attempts {
     /// The same, which says whether another attempt may follow.
     pub(crate) fn followed(self, may_follow: bool) -> Self {
         Self { may_follow, ..self }
+    }
+
+    /// The same, which goes to an endpoint that was not tried, or nowhere.
+    pub(crate) fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
+    }
+
+    /// Whether it may go where another attempt went, if there is nowhere else.
+    pub(crate) const fn may_go_again(&self) -> bool {
+        !self.elsewhere
     }
 
     /// Tells whether another attempt may follow if this one fails: the request may be repeated, and there

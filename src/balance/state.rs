@@ -126,7 +126,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
                 let allows = |member: &Arc<Member<S>>| self.allows(request, member);
                 self.choose_among(now, true, true, allows)
             }
-            Some(attempts) => self.choose_untried(request, attempts, now, true),
+            Some(attempts) => self.choose_untried(request, attempts, now, attempts.may_go_again()),
         }
     }
 

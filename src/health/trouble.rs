@@ -28,6 +28,8 @@ pub(super) struct Trouble {
     pub(super) lingers: AtomicU64,
     /// The latency before calls began to lose, and since when nothing was answered; zero where something was.
     pub(super) silence: AtomicU64,
+    /// The calls that lost since then.
+    pub(super) losers: AtomicU64,
     pub(super) counts: Counts,
 }
 
@@ -45,6 +47,7 @@ impl Trouble {
             findings: Mutex::default(),
             lingers: AtomicU64::default(),
             silence: AtomicU64::default(),
+            losers: AtomicU64::default(),
             counts: Counts::default(),
         }
     }

@@ -295,9 +295,12 @@ where
                 true
             }
             Err(why) => {
-                self.race().miss_turn();
-                self.policy.counts.skipped(why);
-                tracing::debug!(target: "tower_failover::hedge", reason = why.name(), "no hedge");
+                if self.race().miss_turn(why) {
+                    self.policy.counts.skipped(why);
+                    tracing::debug!(
+                        target: "tower_failover::hedge", reason = why.name(), "no hedge"
+                    );
+                }
                 false
             }
         }
@@ -337,7 +340,9 @@ where
         if let Some(record) = record.filter(|_| reader_inside) {
             let may_follow = record.may_follow() || race.has_turns(&self.policy, &self.course);
             let deadline = self.course.deadline();
-            self.policy.kind.put(&mut request, record.until(deadline).followed(may_follow));
+            let record = record.until(deadline).followed(may_follow);
+            let record = if self.policy.same_endpoint { record } else { record.elsewhere() };
+            self.policy.kind.put(&mut request, record);
         }
         tracing::debug!(target: "tower_failover::hedge", number, delay = ?self.course.waited(now), "hedge");
         Ok(service.call(request))

@@ -18,6 +18,11 @@ pub(super) enum Skipped {
 }
 
 impl Skipped {
+    /// Whether it may be otherwise one delay later.
+    pub(super) const fn may_pass(self) -> bool {
+        matches!(self, Self::OutOfBudget | Self::NotReady)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::NowhereElse => "nowhere_else",
@@ -85,7 +90,8 @@ impl fmt::Debug for HedgeHandle {
     }
 }
 
-/// How many hedges there were, what became of them, and why others that were due were not sent.
+/// How many hedges there were, what became of them, and for how many requests one that was due was not sent
+/// at first, or not at all, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HedgeSnapshot {

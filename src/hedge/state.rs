@@ -207,10 +207,13 @@ impl<F: Future> Race<F> {
         self.sent.saturating_add(2)
     }
 
-    /// The hedge that was due was not sent: it will be due again.
-    pub(super) fn miss_turn(&mut self) {
-        self.turns = self.turns.saturating_sub(1);
-        self.missed = true;
+    /// The hedge that was due was not sent; where that may pass, it will be due again. Tells whether this is
+    /// the first time.
+    pub(super) fn miss_turn(&mut self, why: Skipped) -> bool {
+        if why.may_pass() {
+            self.turns = self.turns.saturating_sub(1);
+        }
+        !std::mem::replace(&mut self.missed, true)
     }
 
     /// Whether the request can do without a hedge better than others: it is the first one that is due, for the

@@ -104,7 +104,7 @@ impl World {
         for _ in 0..40 {
             service.clone().oneshot(request()).await.unwrap();
         }
-        assert!(world.servers.iter().all(|server| server.count() > 5));
+        assert!(world.servers.iter().all(|server| server.count() > 0));
         world.servers.iter().for_each(Web::forget);
         world
     }
@@ -239,7 +239,6 @@ async fn an_endpoint_that_hangs_behind_a_hedge_is_ejected_within_twenty_requests
 
 /// A12, J13
 #[tokio::test(start_paused = true)]
-#[ignore = "losers are as old as the delay and a good answer together, which is less than three times that"]
 async fn an_endpoint_that_hangs_behind_a_hedge_by_percentile_is_ejected_within_twenty_requests() {
     let after = ejected_after(HedgeLayer::http().delay(Percentile::default()).no_budget(), 300);
     let after = after.await;
@@ -248,7 +247,6 @@ async fn an_endpoint_that_hangs_behind_a_hedge_by_percentile_is_ejected_within_t
 
 /// A12, J13: a delay below the latency, at which losers are never three times as old as that
 #[tokio::test(start_paused = true)]
-#[ignore = "losers are as old as the delay and a good answer together, which is less than three times that"]
 async fn an_endpoint_that_hangs_behind_an_early_hedge_is_ejected_within_twenty_requests() {
     let after = ejected_after(after(5), 300).await;
     assert!(after <= 20, "{after} requests");
@@ -285,7 +283,6 @@ async fn with_one_endpoint_there_is_a_hedge_only_if_asked_for() {
 
 /// I12: it was there when the first attempt was made
 #[tokio::test(start_paused = true)]
-#[ignore = "the record says what was left to try when the first attempt was made"]
 async fn an_endpoint_that_has_left_meanwhile_gets_no_hedge() {
     let world = World::new(2, |_, _| (100, 200, &[]));
     let layer = after(50);
