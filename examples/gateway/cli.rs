@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::units::{duration, percent, size, some_time};
+use super::units::{TimeOrOff, duration, percent, size, some_time, time_or_off};
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Uri};
 use clap::Parser;
@@ -35,7 +35,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) max_retries: u32,
 
-    /// Time in which an endpoint has to begin its answer, before another one is asked
+    /// Time in which an endpoint has to begin its answer, with a status and headers, before another one
+    /// is asked
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
     pub(crate) attempt_timeout: Duration,
 
@@ -59,6 +60,27 @@ pub(crate) struct Args {
     /// Only requests that may be sent twice are, and at most 5 % of all; the first good answer counts.
     #[arg(long, value_name = "pNN|TIME|off", default_value = "p95", value_parser = HedgeArg::parse)]
     pub(crate) hedge: HedgeArg,
+
+    /// Time in which an answer has to have its first frame, from the beginning of the attempt; one of
+    /// server-sent events, its first event with data
+    ///
+    /// Otherwise the request goes elsewhere, if it may be sent twice. The last attempt that it can get
+    /// has no such limit.
+    #[arg(long, value_name = "TIME|off", default_value = "off", value_parser = time_or_off)]
+    pub(crate) first_frame: TimeOrOff,
+
+    /// An answer whose first server-sent event is of this type has failed; may be given several times
+    ///
+    /// The request goes elsewhere, if it may be sent twice. Answers of server-sent events are then held
+    /// until their first event, and for that the total timeout counts.
+    ///
+    /// [default: none]
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) sse_error: Vec<String>,
+
+    /// Time for which the body of an answer may be silent while its reader waits; then it is broken off
+    #[arg(long, value_name = "TIME|off", default_value = "off", value_parser = time_or_off)]
+    pub(crate) stall: TimeOrOff,
 
     /// Failures in a row after which an endpoint is ejected, and gets nothing but trials
     ///

@@ -18,7 +18,8 @@
 //! | 504 | none has answered in time |
 //! | 502 | the connection broke, and the request could not be sent again |
 //!
-//! Whatever an endpoint itself answers is passed on, if no other one could do better.
+//! Whatever an endpoint itself answers is passed on, if no other one could do better. An answer that
+//! breaks off, or stalls, is broken off for its caller too, and never ended as if it were whole.
 
 mod cli;
 mod headers;

@@ -1,11 +1,14 @@
 //! The stack that requests go through, outermost first: fallback, total timeout, retry, hedge, balance, and
-//! for each endpoint its address, the attempt timeout and the client.
+//! for each endpoint its address, first frame, stall, the attempt timeout and the client.
 
 use super::cli::{Args, EndpointArg, HedgeArg, ProbeArg};
 use axum::body::Body;
 use axum::http::header::{HOST, RETRY_AFTER};
 use axum::http::uri::{self, PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use http_body_util::Either;
+use hyper::body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -18,14 +21,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tower::timeout::error::Elapsed;
-use tower::{Service, ServiceBuilder};
+use tower::util::Either as EitherService;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck, TripRule};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
+use tower_failover::first_frame::{
+    Event, Events, FirstFrameBody, FirstFrameLayer, FirstFrameTimeout, Verdict,
+};
 use tower_failover::hedge::{HedgeHandle, HedgeLayer};
 use tower_failover::record::RecordBody;
 use tower_failover::replay::ReplayBody;
 use tower_failover::retry::{RetryHandle, RetryLayer};
+use tower_failover::stall::{StallBody, StallLayer};
 use tower_failover::{BoxError, Budget, InvalidSetting, Outcome, Refusal};
 
 /// Answers that were made here, since no endpoint gave one.
@@ -94,7 +102,9 @@ fn stand_in<Res>(failed: Failed<Res>, own: &OwnAnswers) -> Response<Body> {
     let error = failed.result.err();
     let error = error.as_ref().map(|error| &**error as &(dyn Error + 'static));
     let refusal = error.and_then(Refusal::find);
-    let late = error.is_some_and(|error| chain(error).any(|error| error.is::<Elapsed>()));
+    let late = error.is_some_and(|error| {
+        chain(error).any(|error| error.is::<Elapsed>() || error.is::<FirstFrameTimeout>())
+    });
     let (count, status, text) = match failed.outcome {
         _ if late => (&own.timed_out, StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
         Outcome::Neutral => (&own.bad_request, StatusCode::BAD_REQUEST, "the request broke off"),
@@ -130,9 +140,15 @@ fn aim<B>(mut request: Request<B>, endpoint: &EndpointArg, keep_host: bool) -> R
     request
 }
 
-/// The service of an endpoint.
-pub(crate) trait Upstream:
-    Service<Request<RequestBody>, Response = Response<Incoming>, Error = BoxError, Future: Send>
+/// The body of an endpoint's answer. Where a limit is off, so is the layer of it.
+pub(crate) type EndpointBody = Held<Held<StallBody<Incoming>>>;
+
+/// A body that was perhaps held back until its first event.
+type Held<B> = Either<FirstFrameBody<B>, B>;
+
+/// The service of an endpoint, or what part of it there is.
+pub(crate) trait Upstream<B = EndpointBody>:
+    Service<Request<RequestBody>, Response = Response<B>, Error = BoxError, Future: Send>
     + Clone
     + Send
     + Sync
@@ -140,8 +156,8 @@ pub(crate) trait Upstream:
 {
 }
 
-impl<S> Upstream for S where
-    S: Service<Request<RequestBody>, Response = Response<Incoming>, Error = BoxError, Future: Send>
+impl<S, B> Upstream<B> for S where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = BoxError, Future: Send>
         + Clone
         + Send
         + Sync
@@ -149,16 +165,56 @@ impl<S> Upstream for S where
 {
 }
 
+/// Holds answers back by this layer, if there is one; the head of an answer waits for nothing without.
+fn hold<B, S, F>(
+    layer: Option<FirstFrameLayer<Events<F>>>,
+    service: S,
+) -> impl Upstream<Held<B>> + use<B, S, F>
+where
+    B: HttpBody<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+    S: Upstream<B>,
+    F: Fn(Event<'_>) -> Verdict + Clone + Send + Sync + 'static,
+{
+    match layer {
+        Some(layer) => EitherService::Left(
+            layer.layer(service).map_response(|answer| answer.map(Either::Left)),
+        ),
+        None => EitherService::Right(
+            service.map_response(|answer: Response<B>| answer.map(Either::Right)),
+        ),
+    }
+}
+
+/// Judges answers by the first event that says anything; those of these types are errors.
+fn judge(errors: &[String]) -> impl Fn(Event<'_>) -> Verdict + Clone + Send + Sync + use<> {
+    let errors: Arc<[String]> = errors.into();
+    move |event| match event.event() {
+        name if errors.iter().any(|error| *error == name) => Verdict::Reject(Outcome::Failure),
+        _ if event.has_data() => Verdict::Commit,
+        _ => Verdict::Skip,
+    }
+}
+
 /// Makes the endpoints, all of one type.
 pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>, InvalidSetting> {
     let client = client(args);
     let (timeout, keep_host) = (args.attempt_timeout, args.keep_host);
+    let mut stall = StallLayer::http();
+    if let Some(time) = args.stall {
+        stall = stall.idle(time)?;
+    }
+    let events = |errors| FirstFrameLayer::http().events(judge(errors));
+    // apart from each other: an attempt that is the last has no time limit, but is judged all the same,
+    // or else an endpoint whose requests can't be sent twice would never be found out
+    let in_time = args.first_frame.map(|time| events(&[]).timeout(time).exempt_last());
+    let no_error = (!args.sse_error.is_empty()).then(|| events(&args.sse_error));
     let endpoint = |arg: &EndpointArg| {
         let own = Arc::new(arg.clone());
-        let service = ServiceBuilder::new()
-            .map_request(move |request| aim(request, &own, keep_host))
-            .timeout(timeout)
-            .service(client.clone());
+        // the attempt timeout is for the head alone: a first event may take longer
+        let service =
+            ServiceBuilder::new().layer(stall.clone()).timeout(timeout).service(client.clone());
+        let service = hold(in_time.clone(), hold(no_error.clone(), service));
+        let service = service.map_request(move |request| aim(request, &own, keep_host));
         Endpoint::new(arg.name.as_str(), service).tier(arg.tier).weight(arg.weight)
     };
     args.endpoints.iter().map(endpoint).collect()
@@ -174,7 +230,7 @@ pub(crate) fn probe<S: Upstream>(
 }
 
 /// The body of an endpoint's answer, or one that was made here.
-pub(crate) type AnswerBody = FallbackBody<RecordBody<Incoming>, Body>;
+pub(crate) type AnswerBody = FallbackBody<RecordBody<EndpointBody>, Body>;
 
 /// The whole stack.
 pub(crate) trait Proxy:
@@ -201,7 +257,8 @@ impl<S> Proxy for S where
 #[derive(Clone, Debug)]
 pub(crate) struct Handles {
     pub(crate) retries: RetryHandle,
-    pub(crate) hedges: HedgeHandle,
+    /// None where it is off.
+    pub(crate) hedges: Option<HedgeHandle>,
 }
 
 /// Puts the layers over the endpoints; returns what watches them as well.
@@ -226,11 +283,15 @@ pub(crate) fn stack<S: Upstream>(
         .classify(Judge::new())
         .replay_limit(args.replay_limit)
         .idempotent_if(move |_| repeat_all);
-    let hedge = match args.hedge {
-        HedgeArg::Off => hedge.max_hedges(0),
-        HedgeArg::After(delay) => hedge.delay(delay),
+    let (hedge, hedges) = match args.hedge {
+        HedgeArg::Off => (hedge.max_hedges(0), None),
+        HedgeArg::After(delay) => {
+            let hedge = hedge.delay(delay);
+            let handle = hedge.handle();
+            (hedge, Some(handle))
+        }
     };
-    let handles = Handles { retries: retry.handle(), hedges: hedge.handle() };
+    let handles = Handles { retries: retry.handle(), hedges };
     let fallback = FallbackLayer::http()
         .classify(Judge::new())
         // what an endpoint says is for the caller to read, whatever it is

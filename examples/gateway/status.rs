@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower_failover::balance::EndpointSnapshot;
+use tower_failover::hedge::HedgeHandle;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -43,7 +44,7 @@ impl Watch {
     fn gateway(&self) -> Value {
         let count = |count: &AtomicU64| count.load(Relaxed);
         let (retries, own) = (self.handles.retries.snapshot(), &*self.own);
-        let hedges = self.handles.hedges.snapshot();
+        let hedges = self.handles.hedges.as_ref().map(HedgeHandle::snapshot).unwrap_or_default();
         json!({
             "uptime_s": self.started.elapsed().as_secs_f64(),
             "requests": count(&self.requests),

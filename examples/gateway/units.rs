@@ -30,6 +30,17 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time, or none for `off`.
+pub(crate) type TimeOrOff = Option<Duration>;
+
+/// Reads a time that is not zero, or `off`.
+pub(crate) fn time_or_off(text: &str) -> Result<TimeOrOff, String> {
+    match text {
+        "off" => Ok(None),
+        time => some_time(time).map(Some),
+    }
+}
+
 /// Reads `65536`, `64kB`, `64KiB` or `1MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let most = usize::MAX as f64;
@@ -42,8 +53,8 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 
 /// Reads `20%` or `12.5%`.
 pub(crate) fn percent(text: &str) -> Result<Ratio, String> {
-    measured(text, &[("%", 0.01)])
-        .and_then(|share| Ratio::new(share).ok())
+    measured(text, &[("%", 1.0)])
+        .and_then(|percent| Ratio::new(percent / 100.0).ok())
         .ok_or_else(|| format!("`{text}` is no share: write one between 0% and 100%"))
 }
 

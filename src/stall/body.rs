@@ -39,7 +39,7 @@ impl<B: Body> StallBody<B> {
     pub(super) fn new(body: B, limits: &Limits) -> Self {
         // nobody needs to ask such a body for anything
         let empty = body.is_end_stream();
-        let watch = if empty { None } else { Watch::new(limits, clock::now) };
+        let watch = if empty { None } else { Watch::new(limits) };
         let guard = watch.map(|watch| Guard { watch, alarm: Rare::NONE });
         Self { body: Some(body), guard, stalled: None }
     }

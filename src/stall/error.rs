@@ -18,7 +18,7 @@ pub struct Stalled {
 pub enum StallLimit {
     /// No frame came for so long, see [`idle`](super::StallLayer::idle).
     Idle(Duration),
-    /// The body did not end within this time, see [`total`](super::StallLayer::total).
+    /// Its reader has waited for so long in all, see [`total`](super::StallLayer::total).
     Total(Duration),
     /// Fewer bytes a second came, over so long a time of waiting, see
     /// [`min_rate`](super::StallLayer::min_rate).
@@ -52,7 +52,7 @@ impl fmt::Display for Stalled {
         match self.limit {
             StallLimit::Idle(time) => write!(f, "the answer stalled: nothing came for {time:?}"),
             StallLimit::Total(time) => {
-                write!(f, "the answer stalled: it did not end within {time:?}")
+                write!(f, "the answer stalled: it was waited for {time:?} in all")
             }
             StallLimit::MinRate(rate, time) => {
                 write!(f, "the answer stalled: fewer than {rate} bytes a second came for {time:?}")

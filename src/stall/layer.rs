@@ -37,11 +37,8 @@ impl StallLayer {
         Ok(self)
     }
 
-    /// Sets how long a body may take from its head to its end.
-    ///
-    /// All time counts, also what the reader takes for itself, and it is looked at only while the reader
-    /// waits: a frame that is there is delivered at any time, and a reader that never has to wait is
-    /// never cut off. Default: any time.
+    /// Sets how long a reader may wait for a body in all, from its head to its end. The reader's own time
+    /// is not counted, so that a slow one is never cut off for being slow. Default: any time.
     ///
     /// # Errors
     ///

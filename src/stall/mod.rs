@@ -138,12 +138,11 @@
 //! | limit | what counts | is broken when, while the reader waits |
 //! |---|---|---|
 //! | idle | the present wait | nothing came for so long |
-//! | total | all time since the head | that much has passed |
+//! | total | all waits since the head | they add up to so much |
 //! | minimum rate | all waits since the last look | they add up to the grace, and too few bytes came meanwhile |
 //!
-//! So the reader's own pauses count for the total limit alone, and break even that only where the body
-//! is not at its end and has nothing ready. A reader that is woken and does not come counts as waiting,
-//! but what came in the meantime is given to it before it is judged.
+//! So the reader's own pauses count for none of them. A reader that is woken and does not come counts as
+//! waiting, but what came in the meantime is given to it before it is judged.
 //!
 //! A frame that is ready at once costs a few instructions and no look at the clock. The timer is made
 //! the first time that the body is waited for, which is the one allocation; it is not set anew with each frame,

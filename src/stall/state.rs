@@ -43,9 +43,10 @@ pub(super) struct Broken {
 pub(super) struct Watch {
     /// When the reader began to wait, if it does.
     since: Option<Instant>,
+    /// All waits before the present one; kept where a limit asks for it.
+    waited: Duration,
     idle: Option<Duration>,
-    /// The limit, and when the head came.
-    total: Option<(Duration, Instant)>,
+    total: Option<Duration>,
     pace: Option<Pace>,
 }
 
@@ -53,57 +54,57 @@ pub(super) struct Watch {
 #[derive(Debug)]
 struct Pace {
     rate: MinRate,
-    waited: Duration,
-    /// Up to when the present wait is in `waited`, if the reader waits.
-    counted: Option<Instant>,
+    /// How long the reader had waited in all at that look.
+    looked: Duration,
     bytes: u64,
 }
 
 impl Watch {
-    /// Begins with the head of an answer. Without a limit there is nothing to watch, and only the total
-    /// one asks for the time.
-    pub(super) fn new(limits: &Limits, now: impl FnOnce() -> Instant) -> Option<Self> {
+    /// Begins with the head of an answer. Without a limit there is nothing to watch.
+    pub(super) fn new(limits: &Limits) -> Option<Self> {
         let Limits { idle, total, min_rate } = *limits;
         if idle.is_none() && total.is_none() && min_rate.is_none() {
             return None;
         }
-        let total = total.map(|limit| (limit, now()));
-        let pace = min_rate.map(Pace::new);
-        Some(Self { since: None, idle, total, pace })
+        let pace = min_rate.map(|rate| Pace { rate, looked: Duration::ZERO, bytes: 0 });
+        Some(Self { since: None, waited: Duration::ZERO, idle, total, pace })
     }
 
-    /// A frame came, of so many bytes. The time is asked for only where a rate is to be held and the
-    /// reader has waited.
+    /// A frame came, of so many bytes. The time is asked for only where the reader has waited for it and
+    /// its waits are added up.
     #[inline]
     pub(super) fn came(&mut self, bytes: impl FnOnce() -> usize, now: impl FnOnce() -> Instant) {
-        self.since = None;
+        if let Some(since) = self.since.take() {
+            if self.total.is_some() || self.pace.is_some() {
+                self.waited = self.waited_in_all(since, now());
+            }
+        }
         if let Some(pace) = &mut self.pace {
-            pace.came(bytes(), now);
+            pace.bytes = pace.bytes.saturating_add(bytes() as u64);
         }
     }
 
     /// The reader waits: says for how long, until it is to be looked again. The instant that this
     /// makes never moves back from one look to the next.
     pub(super) fn waits(&mut self, now: Instant) -> Result<Duration, Broken> {
-        let waited = time_since(self.since, now);
-        self.since.get_or_insert(now);
+        let since = *self.since.get_or_insert(now);
         let mut left = Duration::MAX;
         if let Some(limit) = self.idle {
-            left = left_of(limit, waited, StallLimit::Idle)?;
+            left = left_of(limit, now.saturating_duration_since(since), StallLimit::Idle)?;
         }
-        if let Some((limit, head)) = self.total {
-            left = left.min(left_of(limit, time_since(Some(head), now), StallLimit::Total)?);
+        let in_all = self.waited_in_all(since, now);
+        if let Some(limit) = self.total {
+            left = left.min(left_of(limit, in_all, StallLimit::Total)?);
         }
         if let Some(pace) = &mut self.pace {
-            left = left.min(pace.waits(now)?);
+            left = left.min(pace.waits(in_all)?);
         }
         Ok(left)
     }
-}
 
-#[inline]
-fn time_since(begun: Option<Instant>, now: Instant) -> Duration {
-    begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun))
+    fn waited_in_all(&self, since: Instant, now: Instant) -> Duration {
+        self.waited.saturating_add(now.saturating_duration_since(since))
+    }
 }
 
 fn left_of(
@@ -118,39 +119,20 @@ fn left_of(
 }
 
 impl Pace {
-    fn new(rate: MinRate) -> Self {
-        Self { rate, waited: Duration::ZERO, counted: None, bytes: 0 }
-    }
-
-    #[inline]
-    fn came(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
-        if self.counted.is_some() {
-            self.count(now());
-            self.counted = None;
-        }
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-    }
-
     /// Says how much of the grace is left; when none is, enough must have come, and it begins anew.
-    fn waits(&mut self, now: Instant) -> Result<Duration, Broken> {
-        self.count(now);
+    fn waits(&mut self, in_all: Duration) -> Result<Duration, Broken> {
         let MinRate { per_second, grace, needed } = self.rate;
-        match grace.saturating_sub(self.waited) {
+        let waited = in_all.saturating_sub(self.looked);
+        match grace.saturating_sub(waited) {
             Duration::ZERO if self.bytes < needed => {
-                let limit = StallLimit::MinRate(per_second, grace);
-                Err(Broken { limit, waited: self.waited })
+                Err(Broken { limit: StallLimit::MinRate(per_second, grace), waited })
             }
             Duration::ZERO => {
-                (self.waited, self.bytes) = (Duration::ZERO, 0);
+                (self.looked, self.bytes) = (in_all, 0);
                 Ok(grace)
             }
             left => Ok(left),
         }
-    }
-
-    fn count(&mut self, now: Instant) {
-        let waited = time_since(self.counted.replace(now), now);
-        self.waited = self.waited.saturating_add(waited);
     }
 }
 
@@ -168,8 +150,8 @@ mod tests {
         unreachable!("the clock is read")
     }
 
-    fn watch(limits: Limits, head: Instant) -> Watch {
-        Watch::new(&limits, || head).unwrap()
+    fn watch(limits: Limits) -> Watch {
+        Watch::new(&limits).unwrap()
     }
 
     fn rate(per_second: u64, grace: Duration) -> Limits {
@@ -178,16 +160,14 @@ mod tests {
 
     #[test]
     fn without_a_limit_there_is_nothing_to_watch() {
-        assert!(Watch::new(&Limits::default(), unread).is_none());
+        assert!(Watch::new(&Limits::default()).is_none());
     }
 
     #[test]
     fn frames_that_are_there_need_no_clock() {
         let start = clock::now();
-        let mut watch = watch(
-            Limits { idle: Some(ms(10)), total: Some(ms(10)), ..rate(1_000_000, ms(10)) },
-            start,
-        );
+        let limits = Limits { idle: Some(ms(10)), total: Some(ms(10)), ..rate(1_000_000, ms(10)) };
+        let mut watch = watch(limits);
         for _ in 0..100 {
             watch.came(|| 1, unread);
         }
@@ -195,10 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_rate_asks_for_the_time_when_a_frame_was_waited_for() {
+    fn an_idle_limit_alone_asks_for_no_time_when_a_frame_was_waited_for() {
         let start = clock::now();
-        let limits = Limits { idle: Some(ms(10)), total: Some(ms(90)), min_rate: None };
-        let mut watch = watch(limits, start);
+        let mut watch = watch(Limits { idle: Some(ms(10)), ..Limits::default() });
         assert_eq!(watch.waits(start), Ok(ms(10)));
         watch.came(|| unreachable!("nor for the length"), unread);
     }
@@ -208,8 +187,8 @@ mod tests {
     fn the_largest_limits_are_never_broken_and_never_overflow() {
         let start = clock::now();
         let endless = Some(Duration::MAX);
-        let mut watch =
-            watch(Limits { idle: endless, total: endless, ..rate(u64::MAX, Duration::MAX) }, start);
+        let limits = Limits { idle: endless, total: endless, ..rate(u64::MAX, Duration::MAX) };
+        let mut watch = watch(limits);
         assert_eq!(watch.waits(start), Ok(Duration::MAX));
         let later = clock::after(start, Duration::from_secs(86_400 * 365 * 1_000));
         assert!(watch.waits(later).unwrap() > Duration::from_secs(86_400 * 365 * 1_000));
@@ -222,7 +201,7 @@ mod tests {
     fn a_rate_below_one_byte_a_grace_asks_for_one_byte() {
         let start = clock::now();
         for (came, expected) in [(0, false), (1, true)] {
-            let mut watch = watch(rate(1, ms(100)), start);
+            let mut watch = watch(rate(1, ms(100)));
             assert!(watch.waits(start).is_ok());
             watch.came(|| came, || start);
             assert!(watch.waits(start).is_ok());
@@ -235,20 +214,23 @@ mod tests {
 
     /// The naive model: everything from the list of all polls so far, of which the last was pending, and
     /// the number of the one at which the rate was last looked at.
-    fn model(limits: &Limits, head: Instant, polls: &[Poll], look: &mut usize) -> Option<Broken> {
+    fn model(limits: &Limits, polls: &[Poll], look: &mut usize) -> Option<Broken> {
+        let waited_from = |first: usize| -> Duration {
+            let waits = polls[first..].windows(2).filter(|pair| pair[0].1.is_none());
+            waits.map(|pair| pair[1].0 - pair[0].0).sum()
+        };
         let (now, _) = *polls.last().unwrap();
         let pending = polls.iter().rev().take_while(|(_, came)| came.is_none()).count();
         let idle = now - polls[polls.len() - pending].0;
         if let Some(limit) = limits.idle.filter(|limit| idle >= *limit) {
             return Some(Broken { limit: StallLimit::Idle(limit), waited: idle });
         }
-        if let Some(limit) = limits.total.filter(|limit| now - head >= *limit) {
-            return Some(Broken { limit: StallLimit::Total(limit), waited: now - head });
+        let in_all = waited_from(0);
+        if let Some(limit) = limits.total.filter(|limit| in_all >= *limit) {
+            return Some(Broken { limit: StallLimit::Total(limit), waited: in_all });
         }
         let rate = limits.min_rate?;
-        let pairs = polls[*look..].windows(2);
-        let waits = pairs.filter(|pair| pair[0].1.is_none()).map(|pair| pair[1].0 - pair[0].0);
-        let waited: Duration = waits.sum();
+        let waited = waited_from(*look);
         if waited < rate.grace {
             return None;
         }
@@ -274,7 +256,7 @@ mod tests {
             let min_rate = grace.map(|grace| MinRate::new(per_second, grace));
             let limits = Limits { idle, total, min_rate };
             let head = clock::now();
-            let Some(mut watch) = Watch::new(&limits, || head) else { return Ok(()) };
+            let Some(mut watch) = Watch::new(&limits) else { return Ok(()) };
             let (mut seen, mut look, mut next) = (Vec::new(), 0, head);
             let mut now = head;
             for (gap, came) in polls {
@@ -284,7 +266,7 @@ mod tests {
                     watch.came(|| bytes, || now);
                     continue;
                 }
-                match (watch.waits(now), model(&limits, head, &seen, &mut look)) {
+                match (watch.waits(now), model(&limits, &seen, &mut look)) {
                     (Err(found), Some(expected)) => {
                         prop_assert_eq!(found, expected);
                         return Ok(());
@@ -310,7 +292,7 @@ mod tests {
             let min_rate = grace.map(|grace| MinRate::new(per_second, grace));
             let limits = Limits { idle, total, min_rate };
             let head = clock::now();
-            let Some(mut watch) = Watch::new(&limits, || head) else { return Ok(()) };
+            let Some(mut watch) = Watch::new(&limits) else { return Ok(()) };
             watch.came(|| bytes, unread);
             let mut now = head;
             for _ in 0..3 {

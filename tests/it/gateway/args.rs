@@ -9,9 +9,10 @@ use super::program;
 use crate::support::{ms, secs};
 use axum::http::uri::PathAndQuery;
 use clap::Parser;
-use cli::{Args, EndpointArg, ProbeArg};
+use cli::{Args, EndpointArg, HedgeArg, ProbeArg};
 use std::process::Command;
 use tower_failover::Ratio;
+use tower_failover::hedge::Percentile;
 
 const ONE: &str = "a=http://127.0.0.1:9001";
 
@@ -33,6 +34,15 @@ fn times_have_a_number_and_a_unit() {
         assert!(error.contains("write one like 500ms"), "{error}");
     }
     assert_eq!(units::some_time("0ms"), Err("it must be longer than zero".into()));
+}
+
+#[test]
+fn a_limit_is_a_time_or_off() {
+    assert_eq!(units::time_or_off("off"), Ok(None));
+    assert_eq!(units::time_or_off("1.5s"), Ok(Some(ms(1_500))));
+    for text in ["0s", "on", "5", ""] {
+        assert!(units::time_or_off(text).is_err(), "{text}");
+    }
 }
 
 #[test]
@@ -101,6 +111,22 @@ fn a_wrong_endpoint_is_told_what_is_wrong() {
 }
 
 #[test]
+fn a_hedge_is_after_a_time_a_percentile_or_never() {
+    let percentile = |share| HedgeArg::After(Percentile::new(Ratio::new(share).unwrap()).into());
+    for (text, hedge) in [
+        ("off", HedgeArg::Off),
+        ("50ms", HedgeArg::After(ms(50).into())),
+        ("p95", percentile(0.95)),
+        ("p99.5", percentile(0.995)),
+    ] {
+        assert_eq!(HedgeArg::parse(text), Ok(hedge), "{text}");
+    }
+    for text in ["", "p", "p101", "p-1", "95", "p95%", "0ms", "on", "P95"] {
+        assert!(HedgeArg::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_probe_has_a_path_and_its_times() {
     let path = PathAndQuery::from_static("/healthz");
     let probe = |interval, timeout| ProbeArg { path: path.clone(), interval, timeout };
@@ -120,6 +146,9 @@ fn the_defaults_are_those_of_the_crate() {
     assert_eq!((args.attempt_timeout, args.total_timeout), (secs(1), secs(10)));
     assert_eq!(args.budget, Ratio::percent::<20>());
     assert_eq!((args.eject_after, args.probe, args.retry_post), (None, None, false));
+    assert_eq!(args.hedge, HedgeArg::After(Percentile::default().into()));
+    assert_eq!((args.first_frame, args.stall), (None, None));
+    assert!(args.sse_error.is_empty());
 }
 
 #[test]

@@ -8,8 +8,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-/// How long an attempt may take, by default.
-const ATTEMPT: Duration = secs(1);
 /// How long a fault lasts.
 const FAULT: Duration = secs(3);
 
@@ -156,7 +154,7 @@ async fn a_server_that_accepts_and_never_answers_costs_a_few_calls_their_time() 
         .filter(|call| call.at > ended.broken - ms(20))
         .partition(|call| call.at < second);
     for (calls, share) in [(early, 0.03), (after, 0.005)] {
-        let late = calls.iter().filter(|call| call.took > ATTEMPT).count();
+        let late = calls.iter().filter(|call| call.took > ms(200)).count();
         let most = share * calls.len() as f64;
         assert!(late as f64 <= most, "{late} of {} took too long, {}", calls.len(), ended.tell());
     }
@@ -188,7 +186,9 @@ async fn when_all_fail_they_are_not_sent_much_more_and_all_is_well_soon_after() 
         }
         let healed = now();
         let share = f64::from(after.0 - before.0) / (after.1 - before.1) as f64;
-        assert!(share < 1.3, "{share:.2} attempts a request");
+        // a fifth of the requests in retries and a twentieth in hedges, both with a second saved up
+        let most = 1.0 + 0.25 * (FAULT + secs(1)).as_secs_f64() / FAULT.as_secs_f64();
+        assert!(share < most + 0.03, "{share:.2} attempts a request");
         scene.end(broken, healed).await
     })
     .await;

@@ -4,8 +4,10 @@ mod args;
 mod backend;
 mod browser;
 mod ends;
+mod events;
 mod faults;
 mod headers;
+mod hedges;
 mod pages;
 mod streams;
 

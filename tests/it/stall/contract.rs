@@ -93,7 +93,7 @@ async fn the_errors_tell_their_limits() {
     let layer = StallLayer::http();
     for (layer, expected) in [
         (layer.clone().idle(secs(1)), "the answer stalled: nothing came for 1s"),
-        (layer.clone().total(secs(2)), "the answer stalled: it did not end within 2s"),
+        (layer.clone().total(secs(2)), "the answer stalled: it was waited for 2s in all"),
         (layer.min_rate(9, secs(3)), "the answer stalled: fewer than 9 bytes a second came for 3s"),
     ] {
         let (body, _) = answer(&layer.unwrap(), [Step::Data(1), Step::Silence]);
