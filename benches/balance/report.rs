@@ -84,14 +84,19 @@ const LIMITS: [Limit; 29] = [
     limit("canary_of_20", Measure::Share, Bound::Between(0.5, 1.5)),
     hedged("hedge_stall", Measure::P999, Bound::OfUnhedged(0.25)),
     hedged("hedge_stall", Measure::Extra, Bound::AtMost(5.5)),
+    // to take a server that is slow now and then for one that hangs would cost more than hedges gain
+    hedged("hedge_noisy_1x3", Measure::P99, Bound::OfUnhedged(1.0)),
     // what the budget allows over the time that is measured: its share, and a second that is banked
     hedged("hedge_over_nocancel", Measure::Extra, Bound::AtMost(5.1)),
     hedged("hedge_over_nocancel", Measure::Errors, Bound::AtMost(0.1)),
     hedged("hedge_hang_1x3", Measure::Stretch, Bound::AtMost(1.3)),
+    hedged("hedge_hang_1x3", Measure::MaxInFault, Bound::AtMost(100.0)),
     hedged("hedge_hang_1x3", Measure::ExtraBefore, Bound::AtMost(6.0)),
     hedged("hedge_hang_1x3", Measure::ExtraInFault, Bound::AtMost(8.0)),
     hedged("hedge_hang_1x20", Measure::Stretch, Bound::AtMost(1.3)),
+    hedged("hedge_hang_1x20", Measure::MaxInFault, Bound::AtMost(100.0)),
     hedged("hedge_slow40_1x3", Measure::Stretch, Bound::AtMost(1.3)),
+    hedged("hedge_slow40_1x3", Measure::MaxInFault, Bound::AtMost(100.0)),
     hedged("hedge_slow40_1x3", Measure::ExtraBefore, Bound::AtMost(6.0)),
     hedged("hedge_slow40_1x3", Measure::ExtraInFault, Bound::AtMost(8.0)),
 ];

@@ -109,13 +109,15 @@
 //!
 //! The service that was polled ready makes the first attempt. A hedge is made by a clone of it that
 //! is ready when it is due. One that is not is dropped, and its place in any queue with it; another is asked one
-//! delay later, as it is where the budget was used up. Clones share the latencies, the budget and the counts.
+//! delay later, as it is where the budget was used up. Of the budget, the last quarter of what can be saved up is
+//! for those that ask again: they have waited longest. Clones share the latencies, the budget and the counts.
 //!
 //! # Cancellation
 //!
 //! Dropping the future drops all attempts. An attempt that lost a race says nothing to a breaker. To its
-//! endpoint it says that it takes longer than this: a latency may rise by it, and one that was given up after
-//! three times the usual latency counts as failed, so that an endpoint which hangs is found out behind a hedge.
+//! endpoint it says that it takes longer than this: a latency may rise by it. Where the endpoint has answered
+//! nothing since, it counts as failed after three times its latency, and as the third in a row, so that an
+//! endpoint which hangs is found out behind a hedge.
 //! Over HTTP/1 a connection on which an attempt was given up is closed; over HTTP/2 the stream is reset.
 //!
 //! # Errors
@@ -143,7 +145,8 @@
 //! ```
 //!
 //! The delay is a percentile of the time from the call to the answer, whichever attempt gave that, so that it
-//! does not shrink by the hedges' own work. Latencies are counted in buckets an eighth wide, in slices
+//! does not shrink by the hedges' own work; where more than that share of first attempts is slow, it grows up to
+//! the ceiling, since the budget could not pay for them all. Latencies are counted in buckets an eighth wide, in slices
 //! of 6 s, and looked at four times a second. A call that is answered at once reads no clock, is no sample,
 //! and pays one add to the budget; one that has to wait reads it twice and arms one timer. The first hedge of
 //! a request allocates; a good call does not.

@@ -8,7 +8,7 @@
 //! | with a panic inside of the service | `Failure` |
 //! | since its caller left before the head, at the deadline or after `hang_after` | `Failure`: a timeout outside would hide a service that hangs for ever otherwise |
 //! | since its caller left earlier | `Neutral` |
-//! | since a hedge, or the attempt that it was sent beside, was faster | `Neutral`; for an endpoint it is a `Failure` after three times what its answers take |
+//! | since a hedge, or the attempt that it was sent beside, was faster | `Neutral`; to an endpoint that has been silent since it may be a `Failure`, as the page of `hedge` says |
 //! | since its reader left in the midst of the body | `Neutral`; or `Failure` after `body_hang_after` of silence, where that is set |
 //!
 //! Answers of HTTP and gRPC end with their bodies, which therefore are wrapped in a [`RecordBody`]; the
