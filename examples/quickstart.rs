@@ -4,7 +4,7 @@
 //! cargo run --features full --example quickstart
 //! ```
 //!
-//! All requests take the same way: fallback, timeout for all, retry, balance, and for each endpoint its
+//! All requests take the same way: fallback, timeout for all, retry, hedge, balance, and for each endpoint its
 //! address, a timeout for one attempt, and hyper-util's client. The table shows who answered.
 
 use axum::Router;
@@ -30,6 +30,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_failover::BoxError;
 use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints};
 use tower_failover::fallback::FallbackLayer;
+use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
 
 /// How far apart requests are, and how long a server works on each.
@@ -65,11 +66,14 @@ async fn run() -> Result<(), BoxError> {
 
     // a retry goes to another endpoint, so one for each of them makes sense
     let retry = RetryLayer::http().max_retries(3).body(Body::new);
-    let retries = retry.handle();
+    // and one that takes long has another one beside it
+    let hedge = HedgeLayer::http().body(Body::new);
+    let (retries, hedges) = (retry.handle(), hedge.handle());
     let stack = ServiceBuilder::new()
         .layer(FallbackLayer::http().respond(|_| nothing_left()))
         .timeout(Duration::from_secs(2))
         .layer(retry)
+        .layer(hedge)
         .layer(BalanceLayer::http())
         .service(endpoints.clone())
         .map_response(|answer| answer.map(Body::new))
@@ -101,8 +105,9 @@ async fn run() -> Result<(), BoxError> {
     assert!(NAMES[..3].iter().all(|name| shares.of(name) > 20), "each has a share again");
 
     println!(
-        "\n{} requests were sent again. What the balancer knows of:",
-        retries.snapshot().retries
+        "\n{} requests were sent again, and {} hedged. What the balancer knows of:",
+        retries.snapshot().retries,
+        hedges.snapshot().hedges
     );
     for endpoint in endpoints.snapshot() {
         println!(

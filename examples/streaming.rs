@@ -6,8 +6,8 @@
 //! ```
 //!
 //! All requests take the same way: retry, hedge, balance, and for each endpoint its address, a timeout
-//! for one attempt, stall, first frame, and hyper-util's client. In the first scene one server says 200 and
-//! is silent, and one says 200 and tells of an error; in the second all are well, and now and then slow.
+//! for one attempt, stall, first frame, and hyper-util's client. In the first scene all are well, until one
+//! server says 200 and is silent, and one says 200 and tells of an error; in the second all are slow now and then.
 //! Both are played without hedging and with it.
 
 use axum::Router;
@@ -48,6 +48,8 @@ const TOKEN: Duration = Duration::from_millis(2);
 /// How long it thinks now and then: once in so many requests.
 const SLOW: Duration = Duration::from_millis(300);
 const ONCE_IN: usize = 40;
+/// The prompts that a server answers before it fails.
+const WELL_AT_FIRST: usize = 60;
 /// After which time another server is asked as well.
 const HEDGE_AFTER: Duration = Duration::from_millis(80);
 /// The time for a first token, after which the attempt has failed.
@@ -74,10 +76,16 @@ async fn run() -> Result<(), BoxError> {
         "", "hedging", "p50", "p95", "p99", "max"
     );
     let faulty = [("a", Mood::Stalls), ("b", Mood::Errs), ("c", Mood::Well)];
-    for hedging in [false, true] {
-        let played = play("a stalls, b errs", faulty, hedging, 200).await?;
-        assert_eq!(played.served_by("c"), 200, "the one that is well has answered all");
+    let alone = play("a stalls, b errs", faulty, false, 400).await?;
+    let hedged = play("a stalls, b errs", faulty, true, 400).await?;
+    for name in ["a", "b"] {
+        let well = alone.served_by(name).max(hedged.served_by(name));
+        assert!(well <= WELL_AT_FIRST, "what failed was answered by another one");
     }
+    assert!(
+        hedged.first_token(0.99) < alone.first_token(0.99),
+        "hedges wait for less than the time limit"
+    );
     let slow = ["a", "b", "c"].map(|name| (name, Mood::SlowNowAndThen));
     let alone = play("all slow now and then", slow, false, 400).await?;
     let hedged = play("all slow now and then", slow, true, 400).await?;
@@ -217,9 +225,9 @@ impl Played {
 enum Mood {
     Well,
     SlowNowAndThen,
-    /// Says 200 and a comment, and nothing more.
+    /// Says 200 and a comment, and nothing more; after a while in which it is well.
     Stalls,
-    /// Says 200, and then that it can't answer.
+    /// Says 200, and then that it can't answer; after a while in which it is well.
     Errs,
 }
 
@@ -244,6 +252,7 @@ fn answer(mood: Mood, number: usize) -> Body {
     let thinks = match mood {
         Mood::SlowNowAndThen if number % ONCE_IN == 0 => SLOW,
         Mood::Well | Mood::SlowNowAndThen => THINKING,
+        Mood::Errs | Mood::Stalls if number <= WELL_AT_FIRST => THINKING,
         Mood::Errs => return streamed(stream::iter([ERROR.to_owned()])),
         Mood::Stalls => {
             let comment = stream::iter([": the queue is long\n\n".to_owned()]);
