@@ -42,7 +42,9 @@ impl Health {
         if age <= latency {
             return false;
         }
-        if goes_on || self.sampled_at() <= began {
+        let sampled_at = self.sampled_at();
+        let answered_at = trouble.answered_at(sampled_at);
+        if goes_on || answered_at <= began {
             if !goes_on {
                 trouble.losers.store(0, SeqCst);
                 trouble.silence.store(pack(usual, since), SeqCst);
@@ -56,6 +58,9 @@ impl Health {
         }
         if self.counts(admission) {
             self.sample_of(place, admission, age, ms);
+            if sampled_at < ms && self.sampled_at() == ms {
+                trouble.raised(answered_at, ms);
+            }
             self.publish(place.roster, ms);
         }
         false

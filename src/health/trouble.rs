@@ -30,6 +30,9 @@ pub(super) struct Trouble {
     pub(super) silence: AtomicU64,
     /// The calls that lost since then.
     pub(super) losers: AtomicU64,
+    /// When the age of a loser was last taken for a latency, and when that of an answer had been before.
+    raised: AtomicU64,
+    answered: AtomicU64,
     pub(super) counts: Counts,
 }
 
@@ -48,8 +51,21 @@ impl Trouble {
             lingers: AtomicU64::default(),
             silence: AtomicU64::default(),
             losers: AtomicU64::default(),
+            raised: AtomicU64::default(),
+            answered: AtomicU64::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// When an answer came last, where a latency was noted last at that time.
+    pub(super) fn answered_at(&self, sampled_at: Tick) -> Tick {
+        if sampled_at == self.raised.load(SeqCst) { self.answered.load(SeqCst) } else { sampled_at }
+    }
+
+    /// The latency that was noted now is the age of a loser: no answer has come.
+    pub(super) fn raised(&self, answered_at: Tick, now: Tick) {
+        self.answered.store(answered_at, SeqCst);
+        self.raised.store(now, SeqCst);
     }
 
     /// How many calls count as if they were in flight, where calls take this many nanoseconds.

@@ -174,6 +174,9 @@ where
             let runs = this.first.runs() || rest.race().runs();
             let now = clock::now();
             if runs {
+                if let Some(next) = rest.race().take_put_off() {
+                    this.timer.set(next.map(clock::sleep_until));
+                }
                 let Some(mut timer) = this.timer.as_mut().as_pin_mut() else {
                     return Poll::Pending;
                 };
@@ -188,10 +191,13 @@ where
                     continue;
                 }
                 let sent = has_turns && rest.send::<Req>(cx, now);
-                let next = rest.course.next_due(timer.deadline(), sent);
-                let next = next.filter(|_| rest.has_turns());
+                let next = rest.next_due(timer.deadline(), sent, now);
                 this.timer.set(next.map(clock::sleep_until));
-            } else if !(rest.has_turns() && rest.send::<Req>(cx, now)) {
+            } else if rest.has_turns() && rest.send::<Req>(cx, now) {
+                // that one may answer at once, and need no timer
+                let next = rest.next_due(now, true, now);
+                rest.race().put_off(next);
+            } else {
                 return rest.answer();
             }
             starts += 1;
@@ -231,6 +237,10 @@ where
         self.copies.is_some()
             && self.course.delay.is_some()
             && self.race.get().is_none_or(|race| race.has_turns(&self.policy, &self.course))
+    }
+
+    fn next_due(&self, due: Instant, sent: bool, now: Instant) -> Option<Instant> {
+        self.course.next_due(due, sent, now).filter(|_| self.has_turns())
     }
 
     /// This is the answer; all that still runs has lost.

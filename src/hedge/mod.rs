@@ -109,8 +109,9 @@
 //!
 //! The service that was polled ready makes the first attempt. A hedge is made by a clone of it that
 //! is ready when it is due. One that is not is dropped, and its place in any queue with it; another is asked one
-//! delay later, as it is where the budget was used up. Of the budget, the last quarter of what can be saved up is
-//! for those that ask again: they have waited longest. Clones share the latencies, the budget and the counts.
+//! delay later, as it is where the budget was used up. Of the budget, the last quarter of what can be saved up is not
+//! for a request that asks for the first time, unless it has failed: others have waited longer. Clones share
+//! the latencies, the budget and the counts.
 //!
 //! # Cancellation
 //!

@@ -52,10 +52,12 @@ impl<L: Luggage> Course<L> {
         due.then(|| clock::after(now, delay))
     }
 
-    /// When the next hedge is due after one that was due at this time, and was sent or not.
-    pub(super) fn next_due(&self, due: Instant, sent: bool) -> Option<Instant> {
-        let delay = self.delay?;
-        Some(clock::after(due, if sent { delay } else { delay.max(ASK_AGAIN) }))
+    /// When the next hedge is due after one that was due at this time, and was sent now or not. What a task
+    /// that comes late has missed it does not make up for.
+    pub(super) fn next_due(&self, due: Instant, sent: bool, now: Instant) -> Option<Instant> {
+        let delay = self.delay.map(|delay| if sent { delay } else { delay.max(ASK_AGAIN) })?;
+        let next = clock::after(due, delay);
+        Some(if next > now { next } else { clock::after(now, delay) })
     }
 
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
@@ -92,6 +94,8 @@ pub(super) struct Race<F: Future> {
     sent: u32,
     /// One was due and could not be sent.
     missed: bool,
+    /// When the next hedge is due, or that none is, where the timer was not set to that yet.
+    put_off: Option<Option<Instant>>,
     /// An answer asked for no attempt before then.
     not_before: Option<Instant>,
     told_not_to: bool,
@@ -110,6 +114,7 @@ impl<F: Future> Race<F> {
             turns: 0,
             sent: 0,
             missed: false,
+            put_off: None,
             not_before: None,
             told_not_to: false,
             only_elsewhere: false,
@@ -119,6 +124,16 @@ impl<F: Future> Race<F> {
     pub(super) fn add(&mut self, hedge: F) {
         self.hedges.push(Box::pin(hedge));
         self.sent = self.sent.saturating_add(1);
+    }
+
+    /// The next hedge is due then, or never by the time alone.
+    pub(super) fn put_off(&mut self, due: Option<Instant>) {
+        self.put_off = Some(due);
+    }
+
+    /// What the timer is to be set to, if it is.
+    pub(super) fn take_put_off(&mut self) -> Option<Option<Instant>> {
+        self.put_off.take()
     }
 
     /// Whether a hedge is on its way.

@@ -252,6 +252,37 @@ async fn an_endpoint_that_hangs_behind_an_early_hedge_is_ejected_within_twenty_r
     assert!(after <= 20, "{after} requests");
 }
 
+/// A12, J13: calls are on their way all the time, also when it begins to hang, and lose one after another
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_begins_to_hang_under_load_is_ejected_within_twenty_requests_to_it() {
+    for (gap, delay) in [(1, 50), (1, 25), (3, 50), (10, 50)] {
+        let hangs = Arc::new(AtomicUsize::new(usize::MAX));
+        let which = hangs.clone();
+        let world = World::new(3, move |at, number| {
+            let hangs = at == which.load(SeqCst);
+            (if hangs { 900_000 } else { 8 + number as u64 % 5 }, 200, &[])
+        });
+        let service = world.hedged(&after(delay));
+        let send = || drop(tokio::spawn(service.clone().oneshot(request())));
+        for _ in 0..300 {
+            send();
+            sleep(ms(gap)).await;
+        }
+        hangs.store(0, SeqCst);
+        let before = world.servers[0].count();
+        for _ in 0..5_000 {
+            send();
+            sleep(ms(gap)).await;
+            if world.seen(0).state == EndpointState::Ejected {
+                break;
+            }
+        }
+        let got = world.servers[0].count() - before;
+        assert_eq!(world.seen(0).state, EndpointState::Ejected, "a request each {gap} ms");
+        assert!(got <= 20, "{got} requests, one each {gap} ms, with a delay of {delay} ms");
+    }
+}
+
 /// I12
 #[tokio::test(start_paused = true)]
 async fn a_thousand_of_a_thousand_hedges_go_to_another_endpoint() {

@@ -97,3 +97,27 @@ async fn four_are_in_flight_after_three_delays() {
     assert!(call.await.unwrap_err().is_cancelled());
     assert_eq!(stage.running(), 0);
 }
+
+/// One delay after the one before, whatever made that one start.
+#[tokio::test(start_paused = true)]
+async fn a_hedge_after_a_failure_begins_a_delay_of_its_own() {
+    let parts = [(40, FAILS), (900, OK), (900, OK)];
+    assert_eq!(run(2, ms(50), parts).await, (Ok(200), 940, vec![0, 40, 90]));
+    let parts = [(0, FAILS), (900, OK), (10, OK)];
+    assert_eq!(run(2, ms(50), parts).await, (Ok(200), 60, vec![0, 0, 50]));
+}
+
+/// A task that comes late, on a machine that is busy, does not send at once what it has missed.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_comes_late_sends_one_hedge_at_a_time() {
+    let stage = Stage::new([]);
+    let layer = HedgeLayer::plain().delay(ms(50)).max_hedges(3).no_budget();
+    let mut call = tokio_test::task::spawn(layer.layer(stage.service()).oneshot(0));
+    assert!(call.poll().is_pending());
+    tokio::time::advance(ms(500)).await;
+    assert!(call.poll().is_pending());
+    assert_eq!(stage.running(), 2);
+    tokio::time::advance(ms(51)).await;
+    assert!(call.poll().is_pending());
+    assert_eq!(stage.running(), 3);
+}
