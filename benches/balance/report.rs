@@ -61,7 +61,7 @@ const fn hedged(scenario: &'static str, measure: Measure, bound: Bound) -> Limit
     Limit { scenario, policy: Kind::P95, measure, bound }
 }
 
-const LIMITS: [Limit; 29] = [
+const LIMITS: [Limit; 33] = [
     limit("uniform", Measure::P99, Bound::OfTower(1.0)),
     limit("hetero", Measure::P99, Bound::OfTower(0.72)),
     limit("antagonist", Measure::P99, Bound::OfTower(0.7)),
