@@ -132,7 +132,8 @@
 //!
 //! Inside of everything that makes another attempt, close to the client; outside of layers that change the
 //! body, such as decompression. A [`stall`](crate::stall) limit stands beside it and watches what comes
-//! after the first frame. An attempt timeout (tower's) outside covers the time that an answer is held.
+//! after the first frame. An attempt timeout (tower's) outside covers the time that an answer is held. Inside of
+//! `balance`, an endpoint that is silent after its head is charged for that; outside of it, nobody is.
 //!
 //! # Readiness and clones
 //!

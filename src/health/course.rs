@@ -137,6 +137,10 @@ impl Health {
             && trouble.lingering(place.roster.typical(), ms) < FEW;
         if calm && !place.roster.settings().watches_successes() {
             self.gate.fetch_and(!WATCHED, SeqCst);
+            // a silence may have begun in this moment
+            if trouble.silence.load(SeqCst) != 0 {
+                self.gate.fetch_or(WATCHED, SeqCst);
+            }
         }
         place.freed();
     }

@@ -190,11 +190,11 @@ where
                     timer.reset(until);
                     continue;
                 }
-                let sent = has_turns && rest.send::<Req>(cx, now);
+                let sent = has_turns && rest.send::<Req>(cx, now, true);
                 let next = rest.next_due(timer.deadline(), sent, now);
                 this.timer.set(next.map(clock::sleep_until));
-            } else if rest.has_turns() && rest.send::<Req>(cx, now) {
-                // that one may answer at once, and need no timer
+            } else if rest.has_turns() && rest.send::<Req>(cx, now, false) {
+                // that one may answer at once, and then no timer is needed, nor a runtime
                 let next = rest.next_due(now, true, now);
                 rest.race().put_off(next);
             } else {
@@ -293,13 +293,13 @@ where
         self.race().hold((outcome, result))
     }
 
-    /// Sends a hedge that is due, if that can be now.
-    fn send<Req>(&mut self, cx: &mut Context<'_>, now: Instant) -> bool
+    /// Sends a hedge that is due, if that can be now; `beside` others, or after all have failed.
+    fn send<Req>(&mut self, cx: &mut Context<'_>, now: Instant, beside: bool) -> bool
     where
         S: Service<P::Request, Response = Res, Error = E, Future = F> + Clone,
         P: Replay<Req, Copies = Copies>,
     {
-        match self.hedge::<Req>(cx, now) {
+        match self.hedge::<Req>(cx, now, beside) {
             Ok(hedge) => {
                 self.race().add(hedge);
                 true
@@ -316,7 +316,7 @@ where
         }
     }
 
-    fn hedge<Req>(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<F, Skipped>
+    fn hedge<Req>(&mut self, cx: &mut Context<'_>, now: Instant, beside: bool) -> Result<F, Skipped>
     where
         S: Service<P::Request, Response = Res, Error = E, Future = F> + Clone,
         P: Replay<Req, Copies = Copies>,
@@ -348,7 +348,9 @@ where
         let remaining = self.course.remaining(now);
         self.policy.kind.stamp(&mut request, number, remaining);
         if let Some(record) = record.filter(|_| reader_inside) {
-            let may_follow = record.may_follow() || race.has_turns(&self.policy, &self.course);
+            // where others run it is not the last, whatever becomes of it
+            let may_follow =
+                beside || record.may_follow() || race.has_turns(&self.policy, &self.course);
             let deadline = self.course.deadline();
             let record = record.until(deadline).followed(may_follow);
             let record = if self.policy.same_endpoint { record } else { record.elsewhere() };

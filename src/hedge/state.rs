@@ -94,7 +94,7 @@ pub(super) struct Race<F: Future> {
     sent: u32,
     /// One was due and could not be sent.
     missed: bool,
-    /// When the next hedge is due, or that none is, where the timer was not set to that yet.
+    /// When the next hedge is due, or that none is, where the timer is not set to that yet.
     put_off: Option<Option<Instant>>,
     /// An answer asked for no attempt before then.
     not_before: Option<Instant>,

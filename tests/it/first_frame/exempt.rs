@@ -8,6 +8,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::Attempts;
 use tower_failover::classify::Judged;
 use tower_failover::first_frame::{FirstFrameLayer, FirstFrameTimeout, Verdict};
+use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Backoff, Outcome};
 
@@ -49,6 +50,25 @@ async fn nothing_is_rejected_of_the_last_attempt() {
     let answer = stack!(layer, inner.clone()).oneshot(get()).await.unwrap();
     assert!(answer.extensions().get::<Judged>().is_none());
     assert_eq!(inner.count(), 2);
+}
+
+/// A6: the one that it runs beside may be the better one
+#[tokio::test(start_paused = true)]
+async fn a_hedge_beside_another_attempt_is_not_the_last() {
+    let inner: Inner<_> =
+        service([answer([Step::Wait(ms(200)), data("good")]), answer([data("bad")])]);
+    let judge = |frame: &[u8]| match frame {
+        b"bad" => Verdict::Reject(Outcome::Failure),
+        _ => Verdict::Commit,
+    };
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::http().max_retries(0))
+        .layer(HedgeLayer::http().delay(ms(50)).no_budget())
+        .layer(FirstFrameLayer::http().frames(judge).exempt_last())
+        .service(inner.clone());
+    let answer = stack.oneshot(get()).await.unwrap();
+    assert_eq!(inner.times(), [ms(0), ms(50)]);
+    assert_eq!(read(answer.into_body()).await.0, b"good");
 }
 
 #[tokio::test(start_paused = true)]
