@@ -54,7 +54,8 @@ async fn serves() {
         .route("/_requests", get(count))
         .fallback(any(answer))
         .with_state(Arc::<Mood>::default());
-    println!("serving {}", listener.local_addr().unwrap());
+    // on one processor the test runner has begun a line of its own
+    println!("\nserving {}", listener.local_addr().unwrap());
     axum::serve(listener, router).await.unwrap();
 }
 
