@@ -62,10 +62,9 @@ impl Health {
                 self.publish(place.roster, place.roster.tick(head));
             }
         }
-        if let Some(trouble) = self.trouble.get() {
-            trouble.silence.store(0, SeqCst);
-        }
-        if let Some(trouble) = self.trouble.get().filter(|_| admission.is_probe()) {
+        let Some(trouble) = self.trouble.get() else { return };
+        trouble.silence.store(0, SeqCst);
+        if admission.is_probe() {
             let change = trouble.circuit.answered(admission, place.roster.at(head));
             self.changed(place, trouble, change, place.roster.at(head));
         }

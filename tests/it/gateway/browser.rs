@@ -27,6 +27,8 @@ fn servers() -> (Gateway, [Backend; 4]) {
         format!("b=http://{b},weight=2"),
         format!("--endpoint=c=http://{c}"),
         format!("--endpoint=backup=http://{backup},tier=1"),
+        // one that fails is avoided at once, and so has its third failure in a row only after seconds
+        "--eject-after=1".to_owned(),
     ];
     (Gateway::start(&[a], &options.each_ref().map(String::as_str)), backends)
 }
