@@ -231,7 +231,7 @@ fn http_request() -> http::Request<http_body_util::Empty<bytes::Bytes>> {
         .header("accept", "*/*")
         .header("user-agent", "cost")
         // most requests have one; the first of a request makes the map that holds them
-        .extension(tower_failover::Policy::new())
+        .extension(tower_failover::RequestPolicy::new())
         .body(http_body_util::Empty::new())
         .unwrap()
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::{self, Instant};
 use crate::ratio::Ratio;
-use crate::stripe::Striped;
+use crate::striped::StripedSum;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,7 @@ const STEP: Duration = Duration::from_millis(1);
 pub struct Budget(Arc<Account>);
 
 #[derive(Clone, Copy, Debug)]
-struct Terms {
+struct BudgetConfig {
     ratio: Ratio,
     min_per_second: u32,
     bank: Duration,
@@ -65,12 +65,12 @@ struct Terms {
 /// idleness saves up no burst, and at most as much below, so that a long time in which the other one
 /// paid leaves no debt behind.
 struct Account {
-    terms: Terms,
+    config: BudgetConfig,
     /// What each request pays in.
     share: u64,
     opened: Instant,
     /// Deposits that are not yet credited.
-    deposits: Striped,
+    deposits: StripedSum,
     withdrawn: AtomicU64,
     by_ratio: AtomicU64,
     by_time: AtomicU64,
@@ -107,7 +107,7 @@ impl Budget {
     /// Opens an account with the defaults above.
     #[must_use]
     pub fn new() -> Self {
-        Self::open(Terms {
+        Self::open(BudgetConfig {
             ratio: Ratio::percent::<20>(),
             min_per_second: 10,
             bank: Duration::from_secs(1),
@@ -118,21 +118,21 @@ impl Budget {
     /// the minimum is left. Counted to a millionth.
     #[must_use]
     pub fn ratio(self, ratio: Ratio) -> Self {
-        Self::open(Terms { ratio, ..self.0.terms })
+        Self::open(BudgetConfig { ratio, ..self.0.config })
     }
 
     /// Sets the extra attempts per second that are allowed without any deposit. Default: 10. With
     /// zero there is no minimum.
     #[must_use]
     pub fn min_per_second(self, min_per_second: u32) -> Self {
-        Self::open(Terms { min_per_second, ..self.0.terms })
+        Self::open(BudgetConfig { min_per_second, ..self.0.config })
     }
 
     /// Sets how much can be saved up, as the time in which it comes in. Default: 1 s. One attempt can
     /// always be saved up, also where less than one comes in during that time.
     #[must_use]
     pub fn bank(self, bank: Duration) -> Self {
-        Self::open(Terms { bank, ..self.0.terms })
+        Self::open(BudgetConfig { bank, ..self.0.config })
     }
 
     /// Returns how many extra attempts could be paid for at this moment.
@@ -142,13 +142,13 @@ impl Budget {
         (self.0.limit().saturating_sub(self.0.withdrawn.load(SeqCst))) / ATTEMPT
     }
 
-    fn open(terms: Terms) -> Self {
-        let minimum = terms.bank_by_time();
+    fn open(config: BudgetConfig) -> Self {
+        let minimum = config.bank_by_time();
         Self(Arc::new(Account {
-            terms,
-            share: terms.share(),
+            config,
+            share: config.share(),
             opened: clock::now(),
-            deposits: Striped::default(),
+            deposits: StripedSum::default(),
             withdrawn: AtomicU64::new(ORIGIN),
             by_ratio: AtomicU64::new(ORIGIN),
             by_time: AtomicU64::new(ORIGIN + minimum),
@@ -184,7 +184,7 @@ impl Budget {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Terms { ratio, min_per_second, bank } = &self.0.terms;
+        let BudgetConfig { ratio, min_per_second, bank } = &self.0.config;
         f.debug_struct("Budget")
             .field("ratio", ratio)
             .field("min_per_second", min_per_second)
@@ -212,7 +212,7 @@ impl Drop for Withdrawal {
     }
 }
 
-impl Terms {
+impl BudgetConfig {
     fn share(&self) -> u64 {
         (self.ratio.get() * ATTEMPT as f64).round() as u64
     }
@@ -250,7 +250,7 @@ impl Account {
 
     /// What can be saved up.
     fn bank(&self) -> u64 {
-        self.terms.bank_by_time().max(self.terms.bank_by_ratio(self.saved.load(SeqCst)))
+        self.config.bank_by_time().max(self.config.bank_by_ratio(self.saved.load(SeqCst)))
     }
 
     /// Takes an attempt, if this much stays there.
@@ -276,7 +276,7 @@ impl Account {
         if span < STEP || self.credited.compare_exchange(since, now, SeqCst, SeqCst).is_err() {
             return;
         }
-        self.raise(&self.by_time, self.terms.worth(span), self.terms.bank_by_time());
+        self.raise(&self.by_time, self.config.worth(span), self.config.bank_by_time());
     }
 
     fn credit_deposits(&self, now: u64) {
@@ -285,7 +285,7 @@ impl Account {
         let earned = self.deposits.take();
         span.earned = span.earned.saturating_add(earned);
         let length = now.saturating_sub(span.began);
-        let bank = u64::try_from(self.terms.bank.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let bank = u64::try_from(self.config.bank.as_nanos()).unwrap_or(u64::MAX).max(1);
         // a whole bank's time has passed: what came in during it says how much may be saved up
         let saved = if length >= bank {
             let share = bounded(u128::from(span.earned) * u128::from(bank) / u128::from(length));
@@ -295,14 +295,14 @@ impl Account {
             span.bank.max(span.earned)
         };
         self.saved.store(saved, SeqCst);
-        self.raise(&self.by_ratio, earned, self.terms.bank_by_ratio(saved));
+        self.raise(&self.by_ratio, earned, self.config.bank_by_ratio(saved));
     }
 
     /// What comes back is saved up like what comes in, and no further.
     fn give_back(&self) {
         self.withdrawn.fetch_sub(ATTEMPT, SeqCst);
-        self.raise(&self.by_time, 0, self.terms.bank_by_time());
-        self.raise(&self.by_ratio, 0, self.terms.bank_by_ratio(self.saved.load(SeqCst)));
+        self.raise(&self.by_time, 0, self.config.bank_by_time());
+        self.raise(&self.by_ratio, 0, self.config.bank_by_ratio(self.saved.load(SeqCst)));
     }
 
     /// Raises an allowance, and keeps it within `bank` of what is withdrawn.

@@ -1,6 +1,6 @@
 //! Percentiles of the latencies of late.
 
-use crate::stripe::STRIPES;
+use crate::striped::STRIPES;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};

@@ -55,13 +55,13 @@
 //!   side refused is held against nobody, although it is an `Err`.
 //! * **One way to copy a request.** [`replay`] copies `Clone` requests by clone, and HTTP requests
 //!   with the frames of their bodies as they are first sent.
-//! * **One end of an attempt.** [`record`] settles each attempt once, where it really ends: at the
+//! * **One end of an attempt.** [`attempt`] settles each attempt once, where it really ends: at the
 //!   end of its body, in the trailers, by a drop.
 //! * **One budget.** A [`Budget`] bounds extra attempts; clones of one can be given to several
 //!   layers.
 //! * **One record.** [`Attempts`] travels with an HTTP request, so that nested layers count together
 //!   instead of multiplying one another, and a retry goes to an endpoint that was not tried.
-//! * **What a request says of itself.** A [`Policy`] and a [`Deadline`] are typed extensions.
+//! * **What a request says of itself.** A [`RequestPolicy`] and a [`Deadline`] are typed extensions.
 //!
 //! Every layer has the constructors `plain()`, `http()` and `grpc()`: they choose how a request is
 //! copied and an answer judged.
@@ -84,7 +84,7 @@
 //!
 //! The long form is in the module `guide`: the order of layers, which of them to choose, the reason of
 //! each default, how they fail, how well calls are balanced, how to test them, and what compiler errors
-//! mean. Four examples show stacks over real servers that fail: `quickstart`, `breaker_probe`, `streaming`,
+//! mean. Four examples show stacks over real servers that fail: `quickstart`, `circuit_breaker`, `streaming`,
 //! which is about answers that stream, and `gateway`, a reverse proxy.
 //!
 //! # Runtime
@@ -115,25 +115,26 @@
     )
 )]
 
-mod attempts;
+pub mod attempt;
 mod backoff;
 mod budget;
 mod circuit;
 mod clock;
-mod deadline;
+mod endpoints;
 mod error;
 mod ewma;
-mod health;
 mod hint;
 mod histogram;
+mod lazy_box;
 mod outcome;
-mod policy;
-mod rare;
+mod padded;
 mod ratio;
 mod rng;
-mod stripe;
+mod sealed;
+mod snapshot_cell;
+mod striped;
 mod sync;
-mod waiting;
+mod waiters;
 mod window;
 
 #[cfg(feature = "balance")]
@@ -149,7 +150,6 @@ pub mod first_frame;
 pub mod guide;
 #[cfg(feature = "hedge")]
 pub mod hedge;
-pub mod record;
 pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
@@ -159,13 +159,11 @@ pub mod stall;
 pub mod track;
 
 pub use self::{
-    attempts::Attempts,
+    attempt::{attempts::Attempts, deadline::Deadline, policy::RequestPolicy},
     backoff::{Backoff, Delays, Jitter},
     budget::Budget,
-    deadline::Deadline,
     error::{BoxError, InvalidSetting, Refusal},
     hint::Hint,
     outcome::Outcome,
-    policy::Policy,
     ratio::Ratio,
 };

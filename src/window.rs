@@ -4,7 +4,8 @@
 //! late from an older one is not counted: a circuit that changes its state clears its windows by going
 //! on to the next era, and nothing has to be written for it.
 
-use crate::stripe::{Apart, STRIPES};
+use crate::padded::CachePadded;
+use crate::striped::STRIPES;
 use crate::sync::{AtomicU64, Ordering::SeqCst};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub(crate) struct TimeWindow {
     /// The slices of the window, of those that there are.
     slices: u64,
     /// The slices of each stripe.
-    calls: [Arc<Apart<Calls>>; STRIPES],
+    calls: [Arc<CachePadded<Calls>>; STRIPES],
     /// Calls that hit are rare, and not spread.
     hits: Box<Ring>,
     /// The number of the last slice with a hit, plus one.
@@ -242,12 +243,12 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 
 /// The last so many calls, whenever they were.
 ///
-/// Each place of the ring and each sum is a word with its era, so that none needs to be cleared.
+/// Each slot of the ring and each sum is a word with its era, so that none needs to be cleared.
 #[derive(Debug)]
 pub(crate) struct CountWindow {
-    /// The next place, counted on to twice the length, so that it tells a ring that was filled.
+    /// The next slot, counted on to twice the length, so that it tells a ring that was filled.
     next: AtomicU64,
-    places: Box<[AtomicU64]>,
+    slots: Box<[AtomicU64]>,
     /// May be below zero while a hit is being exchanged for another.
     hits: AtomicU64,
 }
@@ -268,19 +269,19 @@ impl CountWindow {
     pub(crate) fn new(length: u32) -> Self {
         Self {
             next: AtomicU64::default(),
-            places: (0..length.max(1)).map(|_| AtomicU64::default()).collect(),
+            slots: (0..length.max(1)).map(|_| AtomicU64::default()).collect(),
             hits: AtomicU64::default(),
         }
     }
 
     /// Counts a call, and tells whether there is a hit in the window.
     pub(crate) fn record(&self, era: Era, hit: bool) -> bool {
-        let length = self.places.len() as u32;
+        let length = self.slots.len() as u32;
         let turn =
             update(&self.next, era, |next| if next + 1 < 2 * length { next + 1 } else { length });
         let Some(turn) = turn else { return false };
-        let place = &self.places[(turn % length) as usize];
-        let Some(was) = update(place, era, |_| u32::from(hit)) else { return false };
+        let slot = &self.slots[(turn % length) as usize];
+        let Some(was) = update(slot, era, |_| u32::from(hit)) else { return false };
         match (was != 0, hit) {
             (false, true) => drop(update(&self.hits, era, |hits| hits.wrapping_add(1))),
             (true, false) => drop(update(&self.hits, era, |hits| hits.wrapping_sub(1))),
@@ -290,7 +291,7 @@ impl CountWindow {
     }
 
     pub(crate) fn totals(&self, era: Era) -> Totals {
-        let calls = read(&self.next, era).min(self.places.len() as u32);
+        let calls = read(&self.next, era).min(self.slots.len() as u32);
         let hits = u32::try_from(read(&self.hits, era) as i32).unwrap_or(0);
         Totals { calls: calls.into(), hits: hits.min(calls).into() }
     }
@@ -317,15 +318,15 @@ impl Streak {
 }
 
 /// The value of this era; zero if there is none yet.
-fn read(place: &AtomicU64, era: Era) -> u32 {
-    let word = place.load(SeqCst);
+fn read(slot: &AtomicU64, era: Era) -> u32 {
+    let word = slot.load(SeqCst);
     if era_of(word) == era { value_of(word) } else { 0 }
 }
 
-/// Changes the value of this era and returns the one before; none if the place is in a newer one.
-fn update(place: &AtomicU64, era: Era, change: impl Fn(u32) -> u32) -> Option<u32> {
+/// Changes the value of this era and returns the one before; none if the slot is in a newer one.
+fn update(slot: &AtomicU64, era: Era, change: impl Fn(u32) -> u32) -> Option<u32> {
     let value = |old: u64| if era_of(old) == era { value_of(old) } else { 0 };
-    let changed = place.fetch_update(SeqCst, SeqCst, |old| {
+    let changed = slot.fetch_update(SeqCst, SeqCst, |old| {
         let mine = era_of(old) == era || is_newer(era, era_of(old));
         mine.then(|| word(era, change(value(old))))
     });

@@ -8,10 +8,10 @@ use super::situation::Situation;
 use crate::circuit::Admission;
 use crate::classify::Evidence;
 use crate::clock;
-use crate::health::{Health, Roster, Settings};
+use crate::endpoints::{Health, SetState, SetConfig};
 use crate::outcome::Outcome;
 use crate::policies::{Known, Policy};
-use crate::record::Ending;
+use crate::attempt::Ending;
 use crate::rng::Draws;
 use crate::scenario::{Nanos, Scenario};
 use crate::world::Truth;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// One client's set; the service of a member is the number of its server.
 pub struct Ours {
-    roster: Arc<Roster>,
+    set_state: Arc<SetState>,
     members: Vec<Arc<Member<usize>>>,
     snapshot: Snapshot<usize>,
     draws: Draws,
@@ -27,23 +27,23 @@ pub struct Ours {
 
 impl Ours {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
-        let settings = Settings::default();
-        let most = settings.max_in_flight;
-        let roster = Arc::new(Roster::new(settings, clock::at(0)));
-        roster.sow(seed);
+        let config = SetConfig::default();
+        let most = config.max_in_flight;
+        let set_state = Arc::new(SetState::new(config, clock::at(0)));
+        set_state.sow(seed);
         let member = |server: usize| {
             // members stand in the order of their names
             let name = format!("{server:03}").into();
             let info = EndpointInfo::new(name, scenario.weight(server) as f32, 0, None);
             let health = Health::new(false, false, false, None);
-            let member = Member { roster: roster.clone(), info, health, service: server };
-            member.health.enroll(member.place());
+            let member = Member { set_state: set_state.clone(), info, health, service: server };
+            member.health.enroll(member.endpoint_ref());
             Arc::new(member)
         };
         let members: Vec<_> = (0..scenario.servers).map(member).collect();
         let tiers = vec![vec![Band::of(members.clone())]];
         let snapshot = Snapshot::new(tiers, Situation::new(), most);
-        Self { roster, members, snapshot, draws: Draws::new(seed) }
+        Self { set_state, members, snapshot, draws: Draws::new(seed) }
     }
 }
 
@@ -57,9 +57,9 @@ impl Policy for Ours {
         may_follow: bool,
         _: &Truth<'_>,
     ) -> Option<(usize, Admission)> {
-        let now = self.roster.tick(clock::at(now));
+        let now = self.set_state.tick(clock::at(now));
         let ask = Ask {
-            roster: &self.roster,
+            set_state: &self.set_state,
             now,
             allows: |member: &Arc<Member<usize>>| !tried.contains(&member.service),
             may_be_lost: may_follow,
@@ -74,10 +74,10 @@ impl Policy for Ours {
         let member = &self.members[server];
         let (started, now) = (Some(clock::at(sent)), clock::at(now));
         if good {
-            return member.health.succeeded(member.place(), ticket, started, now);
+            return member.health.succeeded(member.endpoint_ref(), ticket, started, now);
         }
         let ending = Ending { started, ..Ending::at_once(Outcome::Failure, Evidence::default()) };
-        member.health.settle(member.place(), ticket, &ending, now);
+        member.health.settle(member.endpoint_ref(), ticket, &ending, now);
     }
 
     fn lost(&mut self, server: usize, ticket: Admission, sent: Nanos, now: Nanos) {
@@ -88,7 +88,7 @@ impl Policy for Ours {
             lost: true,
             ..Ending::at_once(Outcome::Neutral, Evidence::default())
         };
-        member.health.settle(member.place(), ticket, &ending, clock::at(now));
+        member.health.settle(member.endpoint_ref(), ticket, &ending, clock::at(now));
     }
 
     fn known(&self, server: usize) -> Known {

@@ -67,7 +67,7 @@ enum Event {
 #[derive(Default)]
 struct Agenda {
     heap: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
-    /// Apart from the others: all wait for the same time, so that they are in order by themselves.
+    /// CachePadded from the others: all wait for the same time, so that they are in order by themselves.
     time_outs: VecDeque<(Nanos, usize)>,
     noted: u64,
 }
@@ -118,7 +118,7 @@ struct Call<T> {
     luck: f64,
     /// Its client still waits.
     open: bool,
-    /// Its server was told that another call was faster.
+    /// Its server was configured that another call was faster.
     cancelled: bool,
 }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tower::timeout::error::Elapsed;
 use tower::util::Either as EitherService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::attempt::RecordBody;
 use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck, TripRule};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
@@ -30,7 +31,6 @@ use tower_failover::first_frame::{
     Event, Events, FirstFrameBody, FirstFrameLayer, FirstFrameTimeout, Verdict,
 };
 use tower_failover::hedge::{HedgeHandle, HedgeLayer};
-use tower_failover::record::RecordBody;
 use tower_failover::replay::ReplayBody;
 use tower_failover::retry::{RetryHandle, RetryLayer};
 use tower_failover::stall::{StallBody, StallLayer};

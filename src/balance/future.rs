@@ -1,22 +1,23 @@
 //! One request of a balancer.
 
-use super::late::{Late, Opening};
 use super::pick::NoneNow;
-use super::policy::{Allow, Core};
-use super::set::Seat;
+use super::policy::{Allow, Balancer};
 use super::state::{Reserved, hand_on};
-use crate::attempts::Attempts;
+use super::unready::{Late, Opening};
+use crate::attempt::Attempts;
+use crate::attempt::CarryContext;
+use crate::attempt::{End, Recorder};
 use crate::classify::Classify;
 use crate::clock::{self, Instant};
+use crate::endpoints::Member;
 use crate::error::BoxError;
-use crate::rare::Rare;
-use crate::record::{End, Recorder};
-use crate::replay::Carry;
-use crate::stripe::Held;
+use crate::lazy_box::LazyBox;
+use crate::striped::StripedRef;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
@@ -29,12 +30,12 @@ pin_project! {
         S: Send,
         S: Sync,
         S: 'static,
-        P: Carry<Req>,
+        P: CarryContext<Req>,
     {
         #[pin]
         state: State<S, Req, F>,
-        recorder: Recorder<Seat<S>, P::Luggage>,
-        core: Held<Core<S, C, P, A>>,
+        recorder: Recorder<Arc<Member<S>>, P::Context>,
+        balancer: StripedRef<Balancer<S, C, P, A>>,
     }
 }
 
@@ -50,7 +51,7 @@ pin_project! {
         // on its way
         Called { #[pin] future: F },
         // it was not ready at once, or there was none
-        Late { request: Option<Req>, late: Rare<Late<S>> },
+        Late { request: Option<Req>, late: LazyBox<Late<S>> },
         Failed { none: Option<(NoneNow, Instant)> },
     }
 }
@@ -58,51 +59,51 @@ pin_project! {
 impl<S, Req, C, P, A, F> BalanceFuture<S, Req, C, P, A, F>
 where
     S: Send + Sync,
-    P: Carry<Req>,
+    P: CarryContext<Req>,
 {
     #[inline(always)]
     pub(super) fn chosen(
-        core: Held<Core<S, C, P, A>>,
+        balancer: StripedRef<Balancer<S, C, P, A>>,
         request: Req,
-        recorder: Recorder<Seat<S>, P::Luggage>,
+        recorder: Recorder<Arc<Member<S>>, P::Context>,
     ) -> Self {
-        Self { state: State::Chosen { request: Some(request) }, recorder, core }
+        Self { state: State::Chosen { request: Some(request) }, recorder, balancer }
     }
 
     /// There is no endpoint.
     #[cold]
     pub(super) fn none(
-        core: Held<Core<S, C, P, A>>,
+        balancer: StripedRef<Balancer<S, C, P, A>>,
         request: Req,
-        luggage: P::Luggage,
+        context: P::Context,
         none: NoneNow,
         now: Instant,
     ) -> Self {
-        let wait_for = core.policy.wait_for;
+        let wait_for = balancer.policy.wait_for;
         let state = if wait_for.is_zero() {
             State::Failed { none: Some((none, now)) }
         } else {
             Self::waiting(request, clock::after(now, wait_for), false)
         };
-        Self { state, recorder: Recorder::vacant(luggage), core }
+        Self { state, recorder: Recorder::vacant(context), balancer }
     }
 
     /// Others wait for room already.
     #[cold]
     pub(super) fn queued(
-        core: Held<Core<S, C, P, A>>,
+        balancer: StripedRef<Balancer<S, C, P, A>>,
         request: Req,
-        luggage: P::Luggage,
+        context: P::Context,
         now: Instant,
     ) -> Self {
-        let until = clock::after(now, core.policy.wait_for);
+        let until = clock::after(now, balancer.policy.wait_for);
         let state = Self::waiting(request, until, true);
-        Self { state, recorder: Recorder::vacant(luggage), core }
+        Self { state, recorder: Recorder::vacant(context), balancer }
     }
 
     fn waiting(request: Req, until: Instant, gives_way: bool) -> State<S, Req, F> {
         let late = Late::waiting(until, gives_way);
-        State::Late { request: Some(request), late: Rare::new(late) }
+        State::Late { request: Some(request), late: LazyBox::new(late) }
     }
 }
 
@@ -112,7 +113,7 @@ where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
     C: Classify<Res, BoxError>,
-    P: Carry<Req> + End<Res>,
+    P: CarryContext<Req> + End<Res>,
     A: Allow<Req>,
 {
     type Output = Result<P::Response, BoxError>;
@@ -122,19 +123,19 @@ where
         let mut this = self.as_mut().project();
         if let StateProjected::Chosen { request } = this.state.as_mut().project() {
             // both are there until the first poll is over
-            let (Some(seat), Some(mut own)) = (this.recorder.enter(), request.take()) else {
+            let (Some(member), Some(mut own)) = (this.recorder.enter(), request.take()) else {
                 return Poll::Pending;
             };
-            let mut service = seat.0.service.clone();
+            let mut service = member.service.clone();
             let (polled, inside) =
                 Attempts::listen_for_reader(P::CARRIES, || service.poll_ready(cx));
             if !matches!(polled, Poll::Ready(Ok(()))) {
-                let Some(place) = Reserved::of(this.recorder) else { return Poll::Pending };
-                let late = Late::after(this.core, Opening { place, service }, polled);
-                this.state.set(State::Late { request: Some(own), late: Rare::new(late) });
+                let Some(endpoint) = Reserved::of(this.recorder) else { return Poll::Pending };
+                let late = Late::after(this.balancer, Opening { endpoint, service }, polled);
+                this.state.set(State::Late { request: Some(own), late: LazyBox::new(late) });
                 return self.poll_late(cx);
             }
-            hand_on(&this.core.policy.kind, &mut own, this.recorder.luggage(), inside);
+            hand_on(&this.balancer.policy.kind, &mut own, this.recorder.context(), inside);
             let future = service.call(own);
             this.state.set(State::Called { future });
         }
@@ -149,7 +150,7 @@ where
             this.recorder.wait();
             return Poll::Pending;
         };
-        let classify = &this.core.policy.classify;
+        let classify = &this.balancer.policy.classify;
         Poll::Ready(this.recorder.conclude::<_, _, _, P>(classify, result))
     }
 }
@@ -160,7 +161,7 @@ where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
     C: Classify<Res, BoxError>,
-    P: Carry<Req> + End<Res>,
+    P: CarryContext<Req> + End<Res>,
     A: Allow<Req>,
 {
     /// The way to an endpoint that was not ready at once, or not there.
@@ -175,7 +176,7 @@ where
             StateProjected::Late { request, late } => (request, late),
             StateProjected::Failed { none } => {
                 return match none.take() {
-                    Some((none, now)) => Poll::Ready(Err(this.core.error(none, now))),
+                    Some((none, now)) => Poll::Ready(Err(this.balancer.error(none, now))),
                     // polled again after its end
                     None => Poll::Pending,
                 };
@@ -185,12 +186,12 @@ where
         let (Some(asked), Some(late)) = (request.as_ref(), late.get_mut()) else {
             return Poll::Pending;
         };
-        let polled = ready!(late.poll(this.core, asked, this.recorder.luggage(), cx));
+        let polled = ready!(late.poll(this.balancer, asked, this.recorder.context(), cx));
         // also where it failed: polled again, it must not choose another one
         let Some(mut own) = request.take() else { return Poll::Pending };
         let (opening, inside) = polled?;
         let mut service = opening.sit_down(this.recorder);
-        hand_on(&this.core.policy.kind, &mut own, this.recorder.luggage(), inside);
+        hand_on(&this.balancer.policy.kind, &mut own, this.recorder.context(), inside);
         this.recorder.enter();
         let future = service.call(own);
         this.state.set(State::Called { future });
@@ -201,7 +202,7 @@ where
 impl<S, Req, C, P, A, F> fmt::Debug for BalanceFuture<S, Req, C, P, A, F>
 where
     S: Send + Sync,
-    P: Carry<Req>,
+    P: CarryContext<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {

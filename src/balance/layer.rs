@@ -1,19 +1,19 @@
-//! The layer: what a balancer is told.
+//! The layer: what a balancer is configured.
 
-use super::endpoint::EndpointInfo;
-use super::endpoints::Endpoints;
-use super::policy::{BalancePolicy, Core, Everyone, Only};
+use super::policy::{BalancePolicy, Balancer, Everyone, Only};
 use super::service::Balance;
+use crate::attempt::HangAfter;
 use crate::backoff::Backoff;
-use crate::circuit::{self, TripRule};
+use crate::circuit::{CircuitConfig, TripRule};
 use crate::classify::ErrorsOnly;
 #[cfg(feature = "http")]
 use crate::classify::{GrpcClassifier, HttpClassifier};
+use crate::endpoints::EndpointInfo;
+use crate::endpoints::Endpoints;
+use crate::endpoints::SetConfig;
 use crate::error::{BoxError, InvalidSetting};
-use crate::health::Settings;
 use crate::outcome::Outcome;
 use crate::ratio::Ratio;
-use crate::record::HangAfter;
 #[cfg(feature = "http")]
 use crate::replay::Http;
 use crate::replay::Plain;
@@ -28,12 +28,12 @@ use tower_layer::Layer;
 /// # Sharing
 ///
 /// What is known of endpoints lives in their set: all services that are made over one set, and all
-/// clones, share it. The settings about endpoints are the set's too, and the last layer over it decides.
+/// clones, share it. The config about endpoints are the set's too, and the last layer over it decides.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BalanceLayer<C, P, A = Everyone> {
     policy: BalancePolicy<C, P, A>,
-    settings: Settings,
+    config: SetConfig,
     zones: Arc<[Arc<str>]>,
     seed: Option<u64>,
 }
@@ -41,7 +41,7 @@ pub struct BalanceLayer<C, P, A = Everyone> {
 /// Up to when the latency of an endpoint is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum LatencyOf {
+pub enum LatencyUntil {
     /// The head of the answer.
     #[default]
     Head,
@@ -52,7 +52,7 @@ pub enum LatencyOf {
 impl<C, P> BalanceLayer<C, P> {
     fn of(classify: C, kind: P) -> Self {
         let policy = BalancePolicy { classify, kind, allow: Everyone, wait_for: Duration::ZERO };
-        Self { policy, settings: Settings::default(), zones: Arc::default(), seed: None }
+        Self { policy, config: SetConfig::default(), zones: Arc::default(), seed: None }
     }
 }
 
@@ -83,10 +83,10 @@ impl BalanceLayer<GrpcClassifier, Http> {
 impl<C, P, A> BalanceLayer<C, P, A> {
     /// Names the balancer in events. Default: `balance`.
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
-        self.told(|settings| settings.name = name.into())
+        self.configured(|config| config.name = name.into())
     }
 
-    /// Adds a rule by which an endpoint is ejected; the first one takes the place of the default. Default:
+    /// Adds a rule by which an endpoint is ejected; the first one takes the endpoint of the default. Default:
     /// three failures in a row. A rule with a share, with a time, or over the last so many calls counts
     /// from the first call on, which costs memory for each endpoint.
     ///
@@ -99,7 +99,7 @@ impl<C, P, A> BalanceLayer<C, P, A> {
         if rule.degrades() {
             return Err(InvalidSetting::new("a rule for ejections", "one that opens", 0.0));
         }
-        Ok(self.told(|settings| settings.rules.push(rule)))
+        Ok(self.configured(|config| config.rules.push(rule)))
     }
 
     /// Sets the pauses before the trials of an ejected endpoint: the first, and longer ones after each
@@ -107,33 +107,33 @@ impl<C, P, A> BalanceLayer<C, P, A> {
     /// five times 4 s, then 8, 15 and 30 s, each 20 % more or less; a [`Backoff`] whose jitter was not set
     /// gets the same.
     pub fn eject_for(self, times: Backoff) -> Self {
-        let times = times.usual_jitter(circuit::Settings::OPEN_JITTER);
-        self.told(|settings| settings.circuit.open_for = times)
+        let times = times.usual_jitter(CircuitConfig::OPEN_JITTER);
+        self.configured(|config| config.circuit.open_for = times)
     }
 
     /// Sets the share of a tier that may be ejected, rounded down, but one where there are two. It holds
     /// only while no later tier serves; the last endpoint of the set is never ejected. Default: half.
     /// With zero none is.
     pub fn max_ejected(self, share: Ratio) -> Self {
-        self.told(|settings| settings.max_ejected = share)
+        self.configured(|config| config.max_ejected = share)
     }
 
     /// Sets how long an endpoint cools down at most, whatever its answer asks for. Default: 60 s. With
     /// zero it does not.
     pub fn max_cool_down(self, time: Duration) -> Self {
-        self.told(|settings| settings.max_cool_down = time)
+        self.configured(|config| config.max_cool_down = time)
     }
 
     /// Sets over which time an endpoint that is new in a tier which has answered already gets its full
     /// share, from a tenth on. Default: 10 s. With zero it does at once.
     pub fn slow_start(self, time: Duration) -> Self {
-        self.told(|settings| settings.slow_start = time)
+        self.configured(|config| config.slow_start = time)
     }
 
     /// Sets the share of endpoints that serve below which, and at which, ejections are ignored, where all
     /// tiers together can't carry the load. Default: half. With zero only where none serves.
     pub fn panic_threshold(self, share: Ratio) -> Self {
-        self.told(|settings| settings.panic_threshold = share)
+        self.configured(|config| config.panic_threshold = share)
     }
 
     /// Sets how many calls may be in flight to an endpoint that has no limit of its own, up to the ends of
@@ -146,7 +146,7 @@ impl<C, P, A> BalanceLayer<C, P, A> {
         if calls == 0 {
             return Err(InvalidSetting::new("the calls in flight", "at least 1", 0.0));
         }
-        Ok(self.told(|settings| settings.max_in_flight = calls))
+        Ok(self.configured(|config| config.max_in_flight = calls))
     }
 
     /// Says which zones are near, nearest first; all others are equally far. Within a tier, the nearest
@@ -164,26 +164,26 @@ impl<C, P, A> BalanceLayer<C, P, A> {
     }
 
     /// Sets up to when the latency is measured. Default: the head of the answer.
-    pub fn latency(self, of: LatencyOf) -> Self {
-        self.told(|settings| settings.whole_latency = of == LatencyOf::Total)
+    pub fn latency(self, of: LatencyUntil) -> Self {
+        self.configured(|config| config.whole_latency = of == LatencyUntil::Total)
     }
 
     /// Counts a call that its caller gives up before its answer as failed if it took this long, and else
     /// not at all. Default: 5 times the latency of the endpoint, at least 500 ms and at most 10 s. A call
     /// that is given up at its deadline is a failure, however long it took.
     pub fn hang_after(self, time: Duration) -> Self {
-        self.told(|settings| settings.hang_after = HangAfter::Fixed(time))
+        self.configured(|config| config.hang_after = HangAfter::Fixed(time))
     }
 
     /// Never counts a call that its caller gives up: for long polls.
     pub fn no_hang_after(self) -> Self {
-        self.told(|settings| settings.hang_after = HangAfter::Never)
+        self.configured(|config| config.hang_after = HangAfter::Never)
     }
 
     /// Counts an answer that its reader leaves as failed if its body was silent for this long, while it
     /// was read. Default: never.
     pub fn body_hang_after(self, time: Duration) -> Self {
-        self.told(|settings| settings.body_hang_after = Some(time))
+        self.configured(|config| config.body_hang_after = Some(time))
     }
 
     /// Makes the choices reproducible, where they are made on one thread. Default: random.
@@ -200,33 +200,33 @@ impl<C, P, A> BalanceLayer<C, P, A> {
     {
         let BalancePolicy { classify, kind, wait_for, .. } = self.policy;
         let policy = BalancePolicy { classify, kind, allow: Only(allow), wait_for };
-        BalanceLayer { policy, settings: self.settings, zones: self.zones, seed: self.seed }
+        BalanceLayer { policy, config: self.config, zones: self.zones, seed: self.seed }
     }
 
-    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> BalanceLayer<D, P, A> {
         let BalancePolicy { kind, allow, wait_for, .. } = self.policy;
         let policy = BalancePolicy { classify, kind, allow, wait_for };
-        BalanceLayer { policy, settings: self.settings, zones: self.zones, seed: self.seed }
+        BalanceLayer { policy, config: self.config, zones: self.zones, seed: self.seed }
     }
 
     /// Judges by this closure.
-    pub fn judge<Res, F>(self, judge: F) -> BalanceLayer<F, P, A>
+    pub fn classify_fn<Res, F>(self, classify: F) -> BalanceLayer<F, P, A>
     where
         F: Fn(Result<&Res, &BoxError>) -> Outcome,
     {
-        self.classify(judge)
+        self.classify(classify)
     }
 
     /// Takes requests and answers for this kind, see [`replay`](crate::replay).
     pub fn kind<Q>(self, kind: Q) -> BalanceLayer<C, Q, A> {
         let BalancePolicy { classify, allow, wait_for, .. } = self.policy;
         let policy = BalancePolicy { classify, kind, allow, wait_for };
-        BalanceLayer { policy, settings: self.settings, zones: self.zones, seed: self.seed }
+        BalanceLayer { policy, config: self.config, zones: self.zones, seed: self.seed }
     }
 
-    fn told(mut self, tell: impl FnOnce(&mut Settings)) -> Self {
-        tell(&mut self.settings);
+    fn configured(mut self, tell: impl FnOnce(&mut SetConfig)) -> Self {
+        tell(&mut self.config);
         self
     }
 }
@@ -236,10 +236,10 @@ impl<S, C: Clone, P: Clone, A: Clone> Layer<Endpoints<S>> for BalanceLayer<C, P,
 
     fn layer(&self, endpoints: Endpoints<S>) -> Self::Service {
         let shared = endpoints.shared;
-        shared.tell(self.settings.clone(), self.zones.clone());
+        shared.tell(self.config.clone(), self.zones.clone());
         if let Some(seed) = self.seed {
-            shared.roster.sow(seed);
+            shared.set_state.sow(seed);
         }
-        Balance::new(Core { shared, policy: Arc::new(self.policy.clone()) })
+        Balance::new(Balancer { shared, policy: Arc::new(self.policy.clone()) })
     }
 }

@@ -54,8 +54,8 @@
 //!     Endpoint::new("east", service()).weight(3.0)?.zone("us").label("model", "large"),
 //!     Endpoint::new("west", service()).weight(1.0)?.zone("us").label("model", "small"),
 //!     // both keys are of one account, which is throttled as a whole
-//!     Endpoint::new("other-1", service()).tier(1).scope("account").label("model", "large"),
-//!     Endpoint::new("other-2", service()).tier(1).scope("account").label("model", "large"),
+//!     Endpoint::new("other-1", service()).tier(1).account("account").label("model", "large"),
+//!     Endpoint::new("other-2", service()).tier(1).account("account").label("model", "large"),
 //! ]
 //! .into_iter()
 //! .collect();
@@ -149,12 +149,12 @@
 //!
 //! It is always ready. The endpoint that is chosen is polled ready in the call; if it is not at once,
 //! another one is polled beside it, and the first that is ready gets the request. An idle clone holds no
-//! place of any endpoint, and keeps none alive that was removed. The endpoints' service must be `Clone`,
+//! endpoint of any endpoint, and keeps none alive that was removed. The endpoints' service must be `Clone`,
 //! `Send`, `Sync` and `'static`: a `BoxCloneSyncService` is, a `BoxCloneService` is not.
 //!
 //! # Cancellation
 //!
-//! A call that is dropped gives its place back, and the right to be a trial. It counts as failed where it
+//! A call that is dropped gives its endpoint back, and the right to be a trial. It counts as failed where it
 //! had to wait for longer than [`hang_after`](BalanceLayer::hang_after), or to its deadline. A call is in
 //! flight up to the end of its answer's body, however it ends.
 //!
@@ -203,37 +203,26 @@
 //! The set is a snapshot that a call finds without waiting for others; a change copies the few endpoints
 //! beside the one that changes. How well all this does is simulated, see the guide.
 
-mod content;
-mod endpoint;
-mod endpoints;
 mod error;
-mod follow;
 mod future;
-#[cfg(feature = "http")]
-mod http_check;
-mod late;
 mod layer;
 mod pick;
 mod policy;
-mod probe;
 mod service;
-mod set;
-mod situation;
 mod state;
-mod tiers;
-mod weights;
+mod unready;
 
-#[cfg(feature = "http")]
-pub use self::http_check::HttpCheck;
 pub use self::{
-    endpoint::{Endpoint, EndpointInfo},
-    endpoints::{EndpointSnapshot, EndpointState, Endpoints},
     error::NoEndpoint,
     future::BalanceFuture,
-    layer::{BalanceLayer, LatencyOf},
+    layer::{BalanceLayer, LatencyUntil},
     policy::{Allow, Everyone, Only},
-    probe::{Check, Probe, Report},
     service::Balance,
 };
 pub use crate::circuit::TripRule;
-pub use crate::health::OutcomeCounts;
+#[cfg(feature = "http")]
+pub use crate::endpoints::HttpCheck;
+pub use crate::endpoints::{
+    Check, Endpoint, EndpointInfo, EndpointSnapshot, EndpointState, Endpoints, OutcomeCounts,
+    Probe, Report,
+};

@@ -1,11 +1,11 @@
 //! Which endpoint takes a request: all of it is a function of the snapshot, the time and the draws.
 
-use super::set::{Band, Member, Snapshot, Tier};
-use super::tiers::Load;
-use super::weights::Weights;
 use crate::circuit::Admission;
+use crate::endpoints::Load;
+use crate::endpoints::Weights;
+use crate::endpoints::{Availability, SetState};
+use crate::endpoints::{Band, Member, Snapshot, Tier};
 use crate::ewma::{LAST_TICK, Tick};
-use crate::health::{Roster, Standing};
 use crate::rng::Draws;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const TYPICAL_FOR: Tick = 250;
 
 /// A request that wants an endpoint.
 pub(super) struct Ask<'a, A> {
-    pub(super) roster: &'a Roster,
+    pub(super) set_state: &'a SetState,
     pub(super) now: Tick,
     /// Which endpoints may have it.
     pub(super) allows: A,
@@ -52,10 +52,10 @@ impl<A> Ask<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        if self.roster.typical_is_old(self.now) {
-            set_typical(snapshot, self.roster, self.now);
+        if self.set_state.typical_is_old(self.now) {
+            set_typical(snapshot, self.set_state, self.now);
         }
-        if snapshot.situation.is_well(self.roster, self.now) {
+        if snapshot.situation.is_well(self.set_state, self.now) {
             if let Some(tier) = snapshot.tiers.first() {
                 let look = self.look(snapshot, tier, false);
                 if let Some(choice) = tier.bands.first().and_then(|band| look.in_band(band, draws))
@@ -82,7 +82,7 @@ impl<A> Ask<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let loads = snapshot.situation.loads(snapshot, self.roster, self.now);
+        let loads = snapshot.situation.loads(snapshot, self.set_state, self.now);
         if snapshot.situation.trial_is_due(self.now, self.may_be_lost) {
             if let Some(choice) = self.trial(snapshot) {
                 return Ok(choice);
@@ -107,16 +107,18 @@ impl<A> Ask<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         let due = |member: &Arc<Member<S>>| {
-            let (place, health) = (member.place(), &member.health);
+            let (endpoint, health) = (member.endpoint_ref(), &member.health);
             if health.is_plain() || member.is_full(snapshot.max_in_flight) {
                 return None;
             }
-            let admission = match health.standing(place, self.now) {
-                Standing::Ejected(next) => {
+            let admission = match health.availability(endpoint, self.now) {
+                Availability::Ejected(next) => {
                     let tries = self.now >= self.due(member, next) && (self.allows)(member);
-                    tries.then(|| health.trial(place, self.now)).flatten()
+                    tries.then(|| health.trial(endpoint, self.now)).flatten()
                 }
-                Standing::CoolTrial if (self.allows)(member) => health.cool_trial(place, self.now),
+                Availability::CoolTrial if (self.allows)(member) => {
+                    health.cool_trial(endpoint, self.now)
+                }
                 _ => None,
             };
             admission.map(|admission| (member.clone(), admission))
@@ -140,22 +142,24 @@ impl<A> Ask<'_, A> {
         for member in snapshot.members().filter(|member| (self.allows)(member)) {
             let is_full = member.is_full(snapshot.max_in_flight);
             full |= is_full;
-            match member.health.standing(member.place(), self.now) {
-                Standing::Cools(until) => {
+            match member.health.availability(member.endpoint_ref(), self.now) {
+                Availability::Cools(until) => {
                     if !is_full && cools.is_none_or(|(_, found)| until < found) {
                         cools = Some((member, until));
                     }
                     soonest = earlier(soonest, until);
                 }
-                Standing::Ejected(next) if !is_full => {
+                Availability::Ejected(next) if !is_full => {
                     soonest = earlier(soonest, self.due(member, next));
                 }
-                Standing::Serves | Standing::Ramps(_) | Standing::CoolTrial => only_rests = false,
-                Standing::Ejected(_) | Standing::Down | Standing::Never => {}
+                Availability::Serves | Availability::Ramps(_) | Availability::CoolTrial => {
+                    only_rests = false
+                }
+                Availability::Ejected(_) | Availability::Down | Availability::Never => {}
             }
         }
         if let Some((member, _)) = cools.filter(|_| only_rests && self.last_hope) {
-            match self.roster.take_last_hope(self.now) {
+            match self.set_state.take_last_hope(self.now) {
                 Ok(()) => {
                     let admission = member.health.admission().unwrap_or(Admission::UNWATCHED);
                     return Ok((member.clone(), admission));
@@ -234,7 +238,7 @@ impl<A> Look<'_, A> {
         A: Fn(&Arc<Member<S>>) -> bool,
     {
         // looked up once, since what is shared may change at any time for all that is known to a compiler
-        let Look { ask: Ask { roster, now, allows, .. }, mean, most, .. } = self;
+        let Look { ask: Ask { set_state, now, allows, .. }, mean, most, .. } = self;
         let (now, mean, most) = (*now, *mean, *most);
         let (mut best, mut least) = (None, f32::INFINITY);
         for member in members {
@@ -246,7 +250,7 @@ impl<A> Look<'_, A> {
             if in_flight >= most || !allows(member) {
                 continue;
             }
-            let cost = full_cost(health.cost(roster, now), in_flight, mean, weight);
+            let cost = full_cost(health.cost(set_state, now), in_flight, mean, weight);
             if cost < least {
                 (best, least) = (Some(member), cost * SAME);
             }
@@ -359,7 +363,7 @@ impl<A> Look<'_, A> {
     }
 
     fn cost<S>(&self, member: &Member<S>, weight: f32) -> f32 {
-        let slow = member.health.cost(self.ask.roster, self.ask.now);
+        let slow = member.health.cost(self.ask.set_state, self.ask.now);
         full_cost(slow, member.health.in_flight(), self.mean, weight)
     }
 
@@ -389,10 +393,10 @@ impl<A> Look<'_, A> {
         if most.is_some_and(|most| member.health.in_flight() >= most) {
             return None;
         }
-        match member.health.standing(member.place(), self.ask.now) {
-            Standing::Serves => Some(1.0),
-            Standing::Ramps(share) => Some(share),
-            Standing::Ejected(_) | Standing::Down if self.panics => Some(1.0),
+        match member.health.availability(member.endpoint_ref(), self.ask.now) {
+            Availability::Serves => Some(1.0),
+            Availability::Ramps(share) => Some(share),
+            Availability::Ejected(_) | Availability::Down if self.panics => Some(1.0),
             _ => None,
         }
     }
@@ -406,17 +410,17 @@ fn full_cost(slow: f32, in_flight: u32, mean: f32, weight: f32) -> f32 {
 
 /// Takes the median of the latencies anew, from some members that lie evenly among all.
 #[cold]
-fn set_typical<S>(snapshot: &Snapshot<S>, roster: &Roster, now: Tick) {
+fn set_typical<S>(snapshot: &Snapshot<S>, set_state: &SetState, now: Tick) {
     let step = snapshot.len().div_ceil(SAMPLES).max(1);
     let (mut known, mut count) = ([0.0; SAMPLES], 0);
     let latencies = snapshot.members().step_by(step).map(|member| member.health.nanos());
-    for (place, nanos) in known.iter_mut().zip(latencies.filter(|nanos| *nanos > 0.0)) {
-        *place = nanos;
+    for (endpoint, nanos) in known.iter_mut().zip(latencies.filter(|nanos| *nanos > 0.0)) {
+        *endpoint = nanos;
         count += 1;
     }
     let known = &mut known[..count];
     known.sort_unstable_by(f32::total_cmp);
     // the lower one of two: what is usual must not be what the slow one of a pair takes
-    let median = known.get(count.saturating_sub(1) / 2).copied().unwrap_or(roster.typical());
-    roster.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
+    let median = known.get(count.saturating_sub(1) / 2).copied().unwrap_or(set_state.typical());
+    set_state.set_typical(median, now.saturating_add(TYPICAL_FOR).min(LAST_TICK));
 }

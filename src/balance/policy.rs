@@ -1,7 +1,7 @@
-//! What a balancer was told.
+//! What a balancer was configured.
 
-use super::endpoint::EndpointInfo;
-use super::endpoints::Shared;
+use crate::endpoints::EndpointInfo;
+use crate::endpoints::EndpointSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,12 +61,12 @@ pub(super) struct BalancePolicy<C, P, A> {
 }
 
 /// What the calls of a balancer need.
-pub(super) struct Core<S, C, P, A> {
-    pub(super) shared: Arc<Shared<S>>,
+pub(super) struct Balancer<S, C, P, A> {
+    pub(super) shared: Arc<EndpointSet<S>>,
     pub(super) policy: Arc<BalancePolicy<C, P, A>>,
 }
 
-impl<S, C, P, A> Clone for Core<S, C, P, A> {
+impl<S, C, P, A> Clone for Balancer<S, C, P, A> {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone(), policy: self.policy.clone() }
     }

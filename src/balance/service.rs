@@ -1,16 +1,15 @@
 //! The service over a set of endpoints.
 
-use super::endpoints::Endpoints;
 use super::future::BalanceFuture;
-use super::policy::{Allow, Core, Everyone};
-use super::set::Seat;
-use crate::attempts::Attempts;
+use super::policy::{Allow, Balancer, Everyone};
+use crate::attempt::Attempts;
+use crate::attempt::CarryContext;
+use crate::attempt::{End, Recorder};
 use crate::classify::Classify;
 use crate::clock;
+use crate::endpoints::Endpoints;
 use crate::error::BoxError;
-use crate::record::{End, Recorder};
-use crate::replay::Carry;
-use crate::stripe::Spread;
+use crate::striped::Striped;
 use std::fmt;
 use std::task::{Context, Poll};
 use tower_service::Service;
@@ -23,18 +22,18 @@ use tower_service::Service;
 ///
 /// Clones share the endpoints and all that is known of them.
 pub struct Balance<S, C, P, A = Everyone> {
-    core: Spread<Core<S, C, P, A>>,
+    balancer: Striped<Balancer<S, C, P, A>>,
 }
 
 impl<S, C, P, A> Balance<S, C, P, A> {
-    pub(super) fn new(core: Core<S, C, P, A>) -> Self {
-        Self { core: Spread::new(core) }
+    pub(super) fn new(balancer: Balancer<S, C, P, A>) -> Self {
+        Self { balancer: Striped::new(balancer) }
     }
 
     /// Returns a handle of the set.
     #[must_use]
     pub fn endpoints(&self) -> Endpoints<S> {
-        Endpoints { shared: self.core.shared.clone() }
+        Endpoints { shared: self.balancer.shared.clone() }
     }
 }
 
@@ -43,7 +42,7 @@ where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
     C: Classify<S::Response, BoxError>,
-    P: Carry<Req> + End<S::Response>,
+    P: CarryContext<Req> + End<S::Response>,
     A: Allow<Req>,
 {
     type Response = P::Response;
@@ -60,26 +59,26 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let core = self.core.hold();
-        let luggage = core.policy.kind.unpack(&mut request);
+        let balancer = self.balancer.hold();
+        let context = balancer.policy.kind.take_context(&mut request);
         let now = clock::now();
         // a request that can wait comes after those that do
-        if core.shared.roster.has_queue() && !core.policy.wait_for.is_zero() {
-            return BalanceFuture::queued(core, request, luggage, now);
+        if balancer.shared.set_state.has_queue() && !balancer.policy.wait_for.is_zero() {
+            return BalanceFuture::queued(balancer, request, context, now);
         }
-        match core.choose(&request, &luggage, now) {
+        match balancer.choose(&request, &context, now) {
             Ok((member, admission)) => {
-                let recorder = Recorder::new(Seat(member), admission, Some(now), luggage);
-                BalanceFuture::chosen(core, request, recorder)
+                let recorder = Recorder::new(member, admission, Some(now), context);
+                BalanceFuture::chosen(balancer, request, recorder)
             }
-            Err(none) => BalanceFuture::none(core, request, luggage, none, now),
+            Err(none) => BalanceFuture::none(balancer, request, context, none, now),
         }
     }
 }
 
 impl<S, C, P, A> Clone for Balance<S, C, P, A> {
     fn clone(&self) -> Self {
-        Self { core: self.core.clone() }
+        Self { balancer: self.balancer.clone() }
     }
 }
 

@@ -2,22 +2,22 @@
 
 use super::error::NoEndpoint;
 use super::pick::{Ask, Choice, NoneNow};
-use super::policy::{Allow, Core};
-use super::set::{Member, Seat, Snapshot};
-use crate::attempts::{Attempts, Luggage};
+use super::policy::{Allow, Balancer};
+use crate::attempt::CarryContext;
+use crate::attempt::{AttemptObserver, Ending, Recorder};
+use crate::attempt::{Attempts, RequestContext};
 use crate::circuit::Admission;
 use crate::classify::Evidence;
 use crate::clock::{self, Instant};
+use crate::endpoints::{Member, Snapshot};
 use crate::error::BoxError;
 use crate::ewma::Tick;
 use crate::outcome::Outcome;
-use crate::record::{Ending, Ledger, Recorder};
-use crate::replay::Carry;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A place that is held for a call which was not made yet; it is given back when it is dropped.
+/// A endpoint that is held for a call which was not made yet; it is given back when it is dropped.
 pub(super) struct Reserved<S: Send + Sync> {
     /// Taken when the call is made.
     member: Option<Arc<Member<S>>>,
@@ -50,28 +50,28 @@ impl<S: Send + Sync> Reserved<S> {
     #[inline(never)]
     fn give_back(self) {}
 
-    /// Somebody else holds the place from now on.
+    /// Somebody else holds the endpoint from now on.
     fn hand_over(mut self) {
         self.member = None;
     }
 
     /// The call that was to be made by this recorder, and is not ready to be.
-    pub(super) fn of<L: Luggage>(recorder: &mut Recorder<Seat<S>, L>) -> Option<Self>
+    pub(super) fn of<L: RequestContext>(recorder: &mut Recorder<Arc<Member<S>>, L>) -> Option<Self>
     where
         S: 'static,
     {
-        let (Seat(member), admission) = recorder.leave_seat()?;
+        let (member, admission) = recorder.leave_seat()?;
         // its service was asked, and has not said that it waits
         Some(Self { member: Some(member), admission, inside: true })
     }
 
     /// The call is made.
-    pub(super) fn sit_down<L: Luggage>(mut self, recorder: &mut Recorder<Seat<S>, L>)
+    pub(super) fn sit_down<L: RequestContext>(mut self, recorder: &mut Recorder<Arc<Member<S>>, L>)
     where
         S: 'static,
     {
         if let Some(member) = self.member.take() {
-            recorder.take_seat(Seat(member), self.admission, clock::now());
+            recorder.take_seat(member, self.admission, clock::now());
         }
     }
 
@@ -91,7 +91,7 @@ impl<S: Send + Sync> Drop for Reserved<S> {
                 let ending = Ending::at_once(Outcome::Failure, Evidence::default());
                 member.settle(self.admission, &Ending { dropped: true, ..ending });
             } else {
-                member.health.give_back(member.place(), self.admission, clock::now());
+                member.health.give_back(member.endpoint_ref(), self.admission, clock::now());
             }
         }
     }
@@ -103,7 +103,7 @@ impl<S: Send + Sync> fmt::Debug for Reserved<S> {
     }
 }
 
-impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
+impl<S: Send + Sync, C, P, A> Balancer<S, C, P, A> {
     /// The set's own number among all.
     fn id(&self) -> u64 {
         Arc::as_ptr(&self.shared) as usize as u64
@@ -115,13 +115,13 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
     pub(super) fn choose<Req>(
         &self,
         request: &Req,
-        luggage: &impl Luggage,
+        context: &impl RequestContext,
         now: Instant,
     ) -> Result<Choice<S>, NoneNow>
     where
         A: Allow<Req>,
     {
-        match luggage.attempts() {
+        match context.attempts() {
             None => {
                 let allows = |member: &Arc<Member<S>>| self.allows(request, member);
                 self.choose_among(now, true, true, allows)
@@ -134,14 +134,14 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
     pub(super) fn choose_beside<Req>(
         &self,
         request: &Req,
-        luggage: &impl Luggage,
+        context: &impl RequestContext,
         now: Instant,
         but: Option<&Arc<Member<S>>>,
     ) -> Result<Choice<S>, NoneNow>
     where
         A: Allow<Req>,
     {
-        if let Some(attempts) = luggage.attempts() {
+        if let Some(attempts) = context.attempts() {
             return self.choose_untried(request, attempts, now, false);
         }
         let others = |member: &Arc<Member<S>>| {
@@ -166,11 +166,11 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
         last_hope: bool,
         allows: impl Fn(&Arc<Member<S>>) -> bool,
     ) -> Result<Choice<S>, NoneNow> {
-        let roster = &*self.shared.roster;
+        let set_state = &*self.shared.set_state;
         let snapshot = self.shared.snapshot();
-        let ask = Ask { roster, now: roster.tick(now), allows, may_be_lost, last_hope };
+        let ask = Ask { set_state, now: set_state.tick(now), allows, may_be_lost, last_hope };
         loop {
-            let choice = ask.pick(&snapshot, &mut roster.draws())?;
+            let choice = ask.pick(&snapshot, &mut set_state.draws())?;
             if choice.0.begin(snapshot.max_in_flight) {
                 return Ok(choice);
             }
@@ -201,20 +201,20 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
             choice => choice?,
         };
         let (member, admission) = choice;
-        // gives the place back if the filter panics when it is asked what is left
-        let place = Reserved::new((member.clone(), admission));
+        // gives the endpoint back if the filter panics when it is asked what is left
+        let endpoint = Reserved::new((member.clone(), admission));
         let left = |other: &Arc<Member<S>>| !Arc::ptr_eq(other, &member) && untried(other);
-        let tick = self.shared.roster.tick(now);
+        let tick = self.shared.set_state.tick(now);
         attempts.set_untried_left(is_any_left(&self.shared.snapshot(), left, tick));
         attempts.mark_tried(self.id(), member.id());
-        place.hand_over();
+        endpoint.hand_over();
         Ok((member, admission))
     }
 
-    /// A place goes back, since another endpoint was ready first: it was not tried.
+    /// A endpoint goes back, since another endpoint was ready first: it was not tried.
     #[cold]
-    pub(super) fn give_back(&self, luggage: &impl Luggage, place: Reserved<S>) {
-        if let Some((attempts, member)) = luggage.attempts().zip(place.member()) {
+    pub(super) fn give_back(&self, context: &impl RequestContext, endpoint: Reserved<S>) {
+        if let Some((attempts, member)) = context.attempts().zip(endpoint.member()) {
             attempts.unmark_tried(self.id(), member.id());
             attempts.set_untried_left(true);
         }
@@ -222,7 +222,7 @@ impl<S: Send + Sync, C, P, A> Core<S, C, P, A> {
 
     /// When there may be an endpoint, from now.
     pub(super) fn error(&self, none: NoneNow, now: Instant) -> BoxError {
-        let now = self.shared.roster.tick(now);
+        let now = self.shared.set_state.tick(now);
         let after = |soonest: Tick| Duration::from_millis(soonest.saturating_sub(now));
         NoEndpoint::new(none.soonest.map(after)).into()
     }
@@ -239,13 +239,13 @@ fn is_any_left<S>(
 
 /// What a service inside reads of the record, if it does.
 #[inline]
-pub(super) fn hand_on<Req, P: Carry<Req>>(
+pub(super) fn hand_on<Req, P: CarryContext<Req>>(
     kind: &P,
     request: &mut Req,
-    luggage: &P::Luggage,
+    context: &P::Context,
     reader_inside: bool,
 ) {
-    if let Some(attempts) = luggage.attempts().filter(|_| reader_inside) {
-        kind.put(request, attempts.clone());
+    if let Some(attempts) = context.attempts().filter(|_| reader_inside) {
+        kind.put_attempts(request, attempts.clone());
     }
 }

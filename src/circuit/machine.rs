@@ -2,7 +2,7 @@
 
 use super::rule::Action;
 use super::share::Share;
-use super::words::{Admission, CircuitState, Mode, Refused, Settings, Verdict, When};
+use super::types::{Admission, CallVerdict, CircuitConfig, CircuitState, Mode, Refused, When};
 use crate::backoff::Progress;
 use crate::window::{Era, LAST_ERA};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: f64 = 4.0;
 /// The share with which a ramp begins, as Envoy's slow start does.
 const RAMP_FROM: f64 = 0.1;
-/// So many probes in a row that were given up by their callers count as a failure.
+/// So many trials in a row that were given up by their callers count as a failure.
 const MOST_DROPPED: u32 = 3;
 /// The longest open time that an answer can ask for.
 const MAX_HINT: Duration = Duration::from_secs(60);
@@ -22,11 +22,11 @@ enum Phase {
     Closed,
     Degraded { share: Share, since: Duration, admitted: u64 },
     Open { until: Duration },
-    HalfOpen { probes: BTreeMap<u32, Lease>, successes: u32, dropped: u32 },
+    HalfOpen { trials: BTreeMap<u32, Lease>, successes: u32, dropped: u32 },
     Ramp { since: Duration },
 }
 
-/// The time a probe has.
+/// The time a trial has.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     until: Duration,
@@ -43,11 +43,11 @@ pub(crate) struct Machine {
     /// The open times, which grow.
     progress: Progress,
     closed_since: Duration,
-    /// The least time that a probe has, whatever was told.
+    /// The least time that a trial has, whatever was told.
     patience: Duration,
     /// How often it has opened.
     opened: u64,
-    last_probe: u32,
+    last_trial: u32,
     /// What is left over of the share of a call, from call to call.
     share_left: f64,
 }
@@ -64,7 +64,7 @@ impl Machine {
             closed_since: now,
             patience: Duration::ZERO,
             opened: 0,
-            last_probe: 0,
+            last_trial: 0,
             share_left: 1.0,
         }
     }
@@ -90,14 +90,14 @@ impl Machine {
         }
     }
 
-    /// Results of calls other than probes count.
+    /// Results of calls other than trials count.
     pub(crate) fn flows(&self) -> bool {
         let flows =
             matches!(self.phase, Phase::Closed | Phase::Degraded { .. } | Phase::Ramp { .. });
         flows && self.mode != Mode::ForcedOpen
     }
 
-    pub(crate) fn state(&self, settings: &Settings, now: Duration) -> CircuitState {
+    pub(crate) fn state(&self, config: &CircuitConfig, now: Duration) -> CircuitState {
         match (self.mode, &self.phase) {
             (Mode::ForcedOpen, _) => CircuitState::ForcedOpen,
             (Mode::ForcedClosed, _) => CircuitState::ForcedClosed,
@@ -105,7 +105,7 @@ impl Machine {
             (_, Phase::Degraded { .. }) => CircuitState::Degraded,
             (_, Phase::Open { .. }) => CircuitState::Open,
             (_, Phase::HalfOpen { .. }) => CircuitState::HalfOpen,
-            (_, Phase::Ramp { since }) if now >= since.saturating_add(settings.ramp) => {
+            (_, Phase::Ramp { since }) if now >= since.saturating_add(config.ramp) => {
                 CircuitState::Closed
             }
             (_, Phase::Ramp { .. }) => CircuitState::Ramp,
@@ -113,26 +113,26 @@ impl Machine {
     }
 
     /// The share of calls that is let through.
-    pub(crate) fn share(&self, settings: &Settings, now: Duration) -> f64 {
+    pub(crate) fn share(&self, config: &CircuitConfig, now: Duration) -> f64 {
         match (self.mode, &self.phase) {
             (Mode::ForcedOpen, _) => 0.0,
             (Mode::ForcedClosed, _) | (_, Phase::Closed) => 1.0,
             (_, Phase::Degraded { share, .. }) => share.get(),
             (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => 0.0,
-            (_, Phase::Ramp { since }) => ramp_share(settings, *since, now),
+            (_, Phase::Ramp { since }) => ramp_share(config, *since, now),
         }
     }
 
-    /// How many probes are out.
-    pub(crate) fn probes(&self) -> usize {
+    /// How many trials are out.
+    pub(crate) fn trials(&self) -> usize {
         match &self.phase {
-            Phase::HalfOpen { probes, .. } => probes.len(),
+            Phase::HalfOpen { trials, .. } => trials.len(),
             _ => 0,
         }
     }
 
-    /// When the next probe may be sent, where the circuit waits for that.
-    pub(crate) fn next_probe(&self, now: Duration) -> Option<Duration> {
+    /// When the next trial may be sent, where the circuit waits for that.
+    pub(crate) fn next_trial(&self, now: Duration) -> Option<Duration> {
         match (self.mode, &self.phase) {
             (Mode::Automatic | Mode::ObserveOnly, Phase::Open { until }) => {
                 Some(until.saturating_sub(now))
@@ -144,16 +144,20 @@ impl Machine {
     /// When a call that would be refused now has a chance without anything having happened meanwhile, or
     /// `Duration::MAX` where it never has; none where calls are let through, as far as that does not hang
     /// on their share.
-    pub(crate) fn refuses_until(&mut self, settings: &Settings, now: Duration) -> Option<Duration> {
+    pub(crate) fn refuses_until(
+        &mut self,
+        config: &CircuitConfig,
+        now: Duration,
+    ) -> Option<Duration> {
         match self.mode {
             Mode::ForcedOpen => return Some(Duration::MAX),
             Mode::ForcedClosed | Mode::ObserveOnly => return None,
-            Mode::Automatic => self.expire(settings, |until| now >= until, now),
+            Mode::Automatic => self.expire(config, |until| now >= until, now),
         }
         match &self.phase {
             Phase::Open { until } => Some(*until).filter(|until| now < *until),
-            Phase::HalfOpen { probes, .. } if probes.len() >= settings.probes as usize => {
-                probes.values().map(|lease| lease.until).min()
+            Phase::HalfOpen { trials, .. } if trials.len() >= config.trials as usize => {
+                trials.values().map(|lease| lease.until).min()
             }
             _ => None,
         }
@@ -163,7 +167,7 @@ impl Machine {
     /// degrades; `None` where none has ended yet.
     pub(crate) fn admit(
         &mut self,
-        settings: &Settings,
+        config: &CircuitConfig,
         now: Duration,
         calm: impl FnOnce() -> Option<bool>,
     ) -> Result<Admission, Refused> {
@@ -174,23 +178,23 @@ impl Machine {
             }
             Mode::Automatic | Mode::ObserveOnly => {}
         }
-        self.expire(settings, |until| now >= until, now);
+        self.expire(config, |until| now >= until, now);
         match self.phase {
             Phase::Open { until } if now >= until => {
-                self.turn(Phase::HalfOpen { probes: BTreeMap::new(), successes: 0, dropped: 0 });
+                self.turn(Phase::HalfOpen { trials: BTreeMap::new(), successes: 0, dropped: 0 });
             }
-            Phase::Degraded { .. } => self.raise(settings, now, calm),
+            Phase::Degraded { .. } => self.raise(config, now, calm),
             _ => {}
         }
         let admitted = match &mut self.phase {
             Phase::Closed => return Ok(self.admission(0)),
             Phase::Open { until } => Err(Some(until.saturating_sub(now))),
-            Phase::HalfOpen { probes, .. } => {
-                if probes.len() < settings.probes as usize {
-                    self.last_probe = self.last_probe.wrapping_add(1).max(1);
-                    let until = now.saturating_add(settings.probe_timeout().max(self.patience));
-                    probes.insert(self.last_probe, Lease { until, answered: false });
-                    Ok(self.last_probe)
+            Phase::HalfOpen { trials, .. } => {
+                if trials.len() < config.trials as usize {
+                    self.last_trial = self.last_trial.wrapping_add(1).max(1);
+                    let until = now.saturating_add(config.trial_timeout().max(self.patience));
+                    trials.insert(self.last_trial, Lease { until, answered: false });
+                    Ok(self.last_trial)
                 } else {
                     Err(None)
                 }
@@ -201,62 +205,62 @@ impl Machine {
                 if passes { Ok(0) } else { Err(None) }
             }
             Phase::Ramp { since } => {
-                let share = ramp_share(settings, *since, now);
+                let share = ramp_share(config, *since, now);
                 if take_share(&mut self.share_left, share) { Ok(0) } else { Err(None) }
             }
         };
         match admitted {
-            Ok(probe) => Ok(self.admission(probe)),
+            Ok(trial) => Ok(self.admission(trial)),
             Err(_) if self.mode == Mode::ObserveOnly => Ok(Admission::UNWATCHED),
-            Err(retry_after) => Err(Refused { state: self.state(settings, now), retry_after }),
+            Err(retry_after) => Err(Refused { state: self.state(config, now), retry_after }),
         }
     }
 
-    /// Gives probes at least this time from now on.
+    /// Gives trials at least this time from now on.
     pub(crate) fn be_patient(&mut self, patience: Duration) {
         self.patience = patience;
     }
 
-    /// The head of a probe's answer has come, and is good so far: its time counts for the body now.
-    pub(crate) fn answered(&mut self, settings: &Settings, admission: Admission, now: Duration) {
+    /// The head of a trial's answer has come, and is good so far: its time counts for the body now.
+    pub(crate) fn answered(&mut self, config: &CircuitConfig, admission: Admission, now: Duration) {
         // an answer in the very moment of the timeout is in time
-        self.expire(settings, |until| now > until, now);
-        if let Phase::HalfOpen { probes, .. } = &mut self.phase {
-            if let Some(lease) = probes.get_mut(&admission.probe) {
-                let until = now.saturating_add(settings.probe_timeout().max(self.patience));
+        self.expire(config, |until| now > until, now);
+        if let Phase::HalfOpen { trials, .. } = &mut self.phase {
+            if let Some(lease) = trials.get_mut(&admission.trial) {
+                let until = now.saturating_add(config.trial_timeout().max(self.patience));
                 *lease = Lease { until, answered: true };
             }
         }
     }
 
-    /// A probe has ended. `hint`: how long the service asked to be left alone.
-    pub(crate) fn probed(
+    /// A trial has ended. `hint`: how long the service asked to be left alone.
+    pub(crate) fn trial_ended(
         &mut self,
-        settings: &Settings,
+        config: &CircuitConfig,
         admission: Admission,
-        verdict: Verdict,
+        verdict: CallVerdict,
         hint: Option<Duration>,
         now: Duration,
     ) {
-        self.expire(settings, |until| now > until, now);
+        self.expire(config, |until| now > until, now);
         if admission.when.generation() != self.generation {
             return;
         }
-        let Phase::HalfOpen { probes, successes, dropped } = &mut self.phase else { return };
-        probes.remove(&admission.probe);
+        let Phase::HalfOpen { trials, successes, dropped } = &mut self.phase else { return };
+        trials.remove(&admission.trial);
         match verdict {
-            Verdict::Good => {
+            CallVerdict::Good => {
                 (*successes, *dropped) = (*successes + 1, 0);
-                if *successes >= settings.successes {
-                    self.close(settings, now);
+                if *successes >= config.successes {
+                    self.close(config, now);
                 }
             }
-            Verdict::Bad => self.open(settings, hint, now),
-            Verdict::Neutral => *dropped = 0,
-            Verdict::Dropped => {
+            CallVerdict::Bad => self.open(config, hint, now),
+            CallVerdict::Neutral => *dropped = 0,
+            CallVerdict::Dropped => {
                 *dropped += 1;
                 if *dropped >= MOST_DROPPED {
-                    self.open(settings, None, now);
+                    self.open(config, None, now);
                 }
             }
         }
@@ -266,7 +270,7 @@ impl Machine {
     /// to be left alone.
     pub(crate) fn trip(
         &mut self,
-        settings: &Settings,
+        config: &CircuitConfig,
         admission: Admission,
         action: Action,
         severity: f64,
@@ -280,20 +284,20 @@ impl Machine {
             return;
         }
         match action {
-            Action::Open => self.open(settings, hint, now),
+            Action::Open => self.open(config, hint, now),
             Action::Degrade if admission.when.generation() == self.generation => {
                 let share = match self.phase {
                     Phase::Degraded { share, .. } => share,
-                    _ => Share::new(self.share(settings, now)),
+                    _ => Share::new(self.share(config, now)),
                 };
-                self.forget(settings, now);
+                self.forget(config, now);
                 self.degrade(share.cut(severity), now);
             }
             Action::Degrade => {}
         }
     }
 
-    /// There is reason to think that the service is back: it need not wait for its first probe.
+    /// There is reason to think that the service is back: it need not wait for its first trial.
     pub(crate) fn hasten(&mut self, now: Duration) {
         if let Phase::Open { until } = &mut self.phase {
             *until = now.min(*until);
@@ -309,8 +313,8 @@ impl Machine {
         self.closed_since = now;
     }
 
-    fn admission(&self, probe: u32) -> Admission {
-        Admission { when: self.when(), probe }
+    fn admission(&self, trial: u32) -> Admission {
+        Admission { when: self.when(), trial }
     }
 
     fn turn(&mut self, phase: Phase) {
@@ -322,25 +326,24 @@ impl Machine {
         }
     }
 
-    fn open(&mut self, settings: &Settings, hint: Option<Duration>, now: Duration) {
-        self.forget(settings, now);
+    fn open(&mut self, config: &CircuitConfig, hint: Option<Duration>, now: Duration) {
+        self.forget(config, now);
         self.opened += 1;
-        let time = self.progress.next(&settings.open_for);
+        let time = self.progress.next(&config.open_for);
         let time = time.max(hint.unwrap_or_default().min(MAX_HINT));
         self.turn(Phase::Open { until: now.saturating_add(time) });
     }
 
     /// A good time ends, which may have been long enough.
-    fn forget(&mut self, settings: &Settings, now: Duration) {
+    fn forget(&mut self, config: &CircuitConfig, now: Duration) {
         let good = matches!(self.phase, Phase::Closed | Phase::Ramp { .. });
-        if good && now.saturating_sub(self.closed_since) >= settings.forget_after {
+        if good && now.saturating_sub(self.closed_since) >= config.forget_after {
             self.progress.restart();
         }
     }
 
-    fn close(&mut self, settings: &Settings, now: Duration) {
-        let phase =
-            if settings.ramp.is_zero() { Phase::Closed } else { Phase::Ramp { since: now } };
+    fn close(&mut self, config: &CircuitConfig, now: Duration) {
+        let phase = if config.ramp.is_zero() { Phase::Closed } else { Phase::Ramp { since: now } };
         self.turn(phase);
         self.period = self.generation;
         self.closed_since = now;
@@ -355,13 +358,18 @@ impl Machine {
 
     /// Raises the share for the time that has passed well: a step for a dwell of which a call tells, a
     /// step for each dwell without any calls, and one for a longer time whose calls tell nothing.
-    fn raise(&mut self, settings: &Settings, now: Duration, calm: impl FnOnce() -> Option<bool>) {
+    fn raise(
+        &mut self,
+        config: &CircuitConfig,
+        now: Duration,
+        calm: impl FnOnce() -> Option<bool>,
+    ) {
         let Phase::Degraded { share, since, admitted } = self.phase else { return };
         let passed = now.saturating_sub(since);
-        if passed < settings.dwell {
+        if passed < config.dwell {
             return;
         }
-        let dwells = (passed.as_nanos() / settings.dwell.as_nanos().max(1)) as f64;
+        let dwells = (passed.as_nanos() / config.dwell.as_nanos().max(1)) as f64;
         let raised = match calm() {
             Some(true) => share.raise(),
             Some(false) => return,
@@ -379,18 +387,18 @@ impl Machine {
     }
 
     /// Does what the time alone brings about.
-    fn expire(&mut self, settings: &Settings, passed: impl Fn(Duration) -> bool, now: Duration) {
+    fn expire(&mut self, config: &CircuitConfig, passed: impl Fn(Duration) -> bool, now: Duration) {
         match &mut self.phase {
-            Phase::HalfOpen { probes, .. } => {
-                let hung = probes.values().filter(|lease| !lease.answered && passed(lease.until));
+            Phase::HalfOpen { trials, .. } => {
+                let hung = trials.values().filter(|lease| !lease.answered && passed(lease.until));
                 match hung.map(|lease| lease.until).min() {
                     // it failed when its time was up, not when somebody looked
-                    Some(at) => self.open(settings, None, at),
-                    // who reads an answer slowly does not keep others from being probes
-                    None => probes.retain(|_, lease| !passed(lease.until)),
+                    Some(at) => self.open(config, None, at),
+                    // who reads an answer slowly does not keep others from being trials
+                    None => trials.retain(|_, lease| !passed(lease.until)),
                 }
             }
-            Phase::Ramp { since } if now >= since.saturating_add(settings.ramp) => {
+            Phase::Ramp { since } if now >= since.saturating_add(config.ramp) => {
                 self.turn(Phase::Closed);
             }
             _ => {}
@@ -398,8 +406,8 @@ impl Machine {
     }
 }
 
-fn ramp_share(settings: &Settings, since: Duration, now: Duration) -> f64 {
-    let passed = now.saturating_sub(since).as_secs_f64() / settings.ramp.as_secs_f64().max(1e-9);
+fn ramp_share(config: &CircuitConfig, since: Duration, now: Duration) -> f64 {
+    let passed = now.saturating_sub(since).as_secs_f64() / config.ramp.as_secs_f64().max(1e-9);
     passed.clamp(RAMP_FROM, 1.0)
 }
 

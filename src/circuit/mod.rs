@@ -5,10 +5,10 @@
 //! | closed, degraded, ramp | a rule that opens is reached | open |
 //! | closed, degraded, ramp | a rule that degrades is reached | degraded, with a smaller share |
 //! | degraded | a dwell passed without that | degraded, with a larger share; closed at the whole |
-//! | open | a call after the open time | half-open, with the call as its first probe |
-//! | half-open | enough probes succeeded | ramp, or closed where there is none |
-//! | half-open | a probe failed, was slow, panicked, hung, was dropped at its deadline; the third in a row was dropped early | open, for longer |
-//! | half-open | a probe said nothing, or was dropped early | half-open: its permit is free again |
+//! | open | a call after the open time | half-open, with the call as its first trial |
+//! | half-open | enough trials succeeded | ramp, or closed where there is none |
+//! | half-open | a trial failed, was slow, panicked, hung, was dropped at its deadline; the third in a row was dropped early | open, for longer |
+//! | half-open | a trial said nothing, or was dropped early | half-open: its permit is free again |
 //! | ramp | its time has passed | closed |
 //! | any | forced open, forced closed, observed only | that, until it is changed |
 //! | any | reset | closed, with nothing counted |
@@ -26,16 +26,16 @@ mod rule;
 mod share;
 mod shared;
 mod tally;
-mod words;
+mod types;
 
 pub use self::{
     rule::TripRule,
     shared::{CircuitSnapshot, RuleSnapshot},
-    words::CircuitState,
+    types::CircuitState,
 };
 pub(crate) use self::{
     shared::{Change, Circuit},
-    words::{Admission, Mode, Refused, Settings, Verdict},
+    types::{Admission, CallVerdict, CircuitConfig, Mode, Refused},
 };
 
 #[cfg(test)]

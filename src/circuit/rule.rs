@@ -33,7 +33,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub struct TripRule {
-    pub(super) counts: Counts,
+    pub(super) hit_by: HitBy,
     pub(super) limit: Limit,
     pub(super) action: Action,
     min_calls: Option<u32>,
@@ -44,7 +44,7 @@ pub struct TripRule {
 
 /// Which calls hit a rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Counts {
+pub(super) enum HitBy {
     Failed,
     /// Slower than one of both, up to the head of the answer, and up to its end.
     Slow {
@@ -80,51 +80,51 @@ const MIN_CALLS: u32 = 20;
 const LONGEST_RING: u32 = 1_000_000;
 
 impl TripRule {
-    const fn new(counts: Counts, limit: Limit) -> Self {
+    const fn new(hit_by: HitBy, limit: Limit) -> Self {
         let (action, span) = (Action::Open, None);
-        Self { counts, limit, action, min_calls: None, span, buckets: 10 }
+        Self { hit_by, limit, action, min_calls: None, span, buckets: 10 }
     }
 
     /// Trips when this share of the calls in the window failed, or more. Zero is refused.
     pub const fn failure_ratio(share: Ratio) -> Self {
-        Self::new(Counts::Failed, Limit::AtLeast(share))
+        Self::new(HitBy::Failed, Limit::AtLeast(share))
     }
 
     /// Trips when more than this share of the calls in the window failed. Zero is refused, as for all
     /// shares, and so is 1, since no share is above it.
     pub const fn failure_ratio_above(share: Ratio) -> Self {
-        Self::new(Counts::Failed, Limit::Above(share))
+        Self::new(HitBy::Failed, Limit::Above(share))
     }
 
     /// Trips when this share of the calls in the window was slow, or more, whether they failed or not.
     /// Zero is refused. What slow means is said by [`slower_than`](Self::slower_than) or
     /// [`ends_later_than`](Self::ends_later_than), of which one is needed.
     pub const fn slow_ratio(share: Ratio) -> Self {
-        Self::new(Counts::Slow { head: None, total: None }, Limit::AtLeast(share))
+        Self::new(HitBy::Slow { head: None, total: None }, Limit::AtLeast(share))
     }
 
     /// Trips when more than this share of the calls in the window was slow. Zero and 1 are refused.
     pub const fn slow_ratio_above(share: Ratio) -> Self {
-        Self::new(Counts::Slow { head: None, total: None }, Limit::Above(share))
+        Self::new(HitBy::Slow { head: None, total: None }, Limit::Above(share))
     }
 
     /// Trips at the `count`th failure in the window, however many calls went well: "more than 50" is
     /// `failures(51)`. Zero is refused.
     pub const fn failures(count: u32) -> Self {
-        Self::new(Counts::Failed, Limit::Count(count))
+        Self::new(HitBy::Failed, Limit::Count(count))
     }
 
     /// Trips at the `count`th failure in a row, whenever they were. Zero is refused, and so is a window.
     pub const fn consecutive(count: u32) -> Self {
-        Self::new(Counts::Failed, Limit::InARow(count))
+        Self::new(HitBy::Failed, Limit::InARow(count))
     }
 
     /// Calls an attempt slow whose answer came later than this: for HTTP its head. Exactly this long is
     /// not slow. Only for rules about slow calls.
     pub const fn slower_than(mut self, time: Duration) -> Self {
-        self.counts = match self.counts {
-            Counts::Slow { total, .. } => Counts::Slow { head: Some(time), total },
-            Counts::Failed | Counts::Mixed => Counts::Mixed,
+        self.hit_by = match self.hit_by {
+            HitBy::Slow { total, .. } => HitBy::Slow { head: Some(time), total },
+            HitBy::Failed | HitBy::Mixed => HitBy::Mixed,
         };
         self
     }
@@ -132,14 +132,14 @@ impl TripRule {
     /// Calls an attempt slow that ended later than this: for HTTP the end of the answer's body. Only
     /// for rules about slow calls.
     pub const fn ends_later_than(mut self, time: Duration) -> Self {
-        self.counts = match self.counts {
-            Counts::Slow { head, .. } => Counts::Slow { head, total: Some(time) },
-            Counts::Failed | Counts::Mixed => Counts::Mixed,
+        self.hit_by = match self.hit_by {
+            HitBy::Slow { head, .. } => HitBy::Slow { head, total: Some(time) },
+            HitBy::Failed | HitBy::Mixed => HitBy::Mixed,
         };
         self
     }
 
-    /// Counts over this time. Default: 10 s. Zero is refused. The time is cut into
+    /// HitBy over this time. Default: 10 s. Zero is refused. The time is cut into
     /// [`buckets`](Self::buckets), and a call is forgotten together with its bucket: after this time at
     /// the latest, and at most one bucket's share of it earlier.
     pub const fn within(mut self, time: Duration) -> Self {
@@ -147,7 +147,7 @@ impl TripRule {
         self
     }
 
-    /// Counts over the last so many calls, from 1 to 1 000 000, whenever they were. All threads write to
+    /// HitBy over the last so many calls, from 1 to 1 000 000, whenever they were. All threads write to
     /// one place for it at every call, so it costs more than a window by time where there are many.
     pub const fn last(mut self, calls: u32) -> Self {
         self.span = Some(Span::Last(calls));
@@ -161,7 +161,7 @@ impl TripRule {
     }
 
     /// Sets how many calls there must be in the window before a ratio counts. Default: 20, or all of a
-    /// window of fewer calls. Zero and 1 are the same. Counts of failures don't need it.
+    /// window of fewer calls. Zero and 1 are the same. HitBy of failures don't need it.
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);
         self
@@ -207,14 +207,14 @@ impl TripRule {
 
     /// Whether it must be known when a call began.
     pub(super) fn needs_time(&self) -> bool {
-        self.counts != Counts::Failed
+        self.hit_by != HitBy::Failed
     }
 
     /// The time up to an answer that is not slow.
     pub(super) fn slow_limit(&self) -> Option<Duration> {
-        match self.counts {
-            Counts::Slow { head, total } => head.or(total),
-            Counts::Failed | Counts::Mixed => None,
+        match self.hit_by {
+            HitBy::Slow { head, total } => head.or(total),
+            HitBy::Failed | HitBy::Mixed => None,
         }
     }
 
@@ -235,11 +235,11 @@ impl TripRule {
             }
             _ => {}
         }
-        match self.counts {
-            Counts::Slow { head: None, total: None } => {
+        match self.hit_by {
+            HitBy::Slow { head: None, total: None } => {
                 return wrong("the time of a rule about slow calls", "set", 0.0);
             }
-            Counts::Mixed => {
+            HitBy::Mixed => {
                 return wrong("a time for slow calls", "of a rule about slow calls", 0.0);
             }
             _ => {}

@@ -3,8 +3,9 @@
 use super::machine::Machine;
 use super::rule::{Action, TripRule};
 use super::tally::{Ended, Reached, Tally};
-use super::words::{Admission, CircuitState, Mode, Refused, Settings, Verdict, When};
-use crate::stripe::{Apart, STRIPES, stripe};
+use super::types::{Admission, CallVerdict, CircuitConfig, CircuitState, Mode, Refused, When};
+use crate::padded::CachePadded;
+use crate::striped::{STRIPES, stripe};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
 use crate::window::{Era, TimeWindow, nanos};
 use std::sync::Arc;
@@ -18,30 +19,30 @@ const SAMPLES: u64 = 8;
 /// The time is that since the circuit was made.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    words: Apart<Words>,
-    lines: Box<[Apart<Line>]>,
+    published: CachePadded<Published>,
+    lines: Box<[CachePadded<StripeCounts>]>,
     tallies: Box<[Tally]>,
     /// Whether it matters for a rule how long a call takes.
     needs_time: bool,
-    settings: Settings,
-    counts: Counts,
+    config: CircuitConfig,
+    counts: CallCounts,
     machine: Mutex<Machine>,
 }
 
 /// What every call reads. Written under the lock only.
 #[derive(Debug, Default)]
-struct Words {
+struct Published {
     /// The period and generation while every call is let through, and else [`When::NEVER`].
     free: AtomicU64,
     /// The same, and no rule asks when a call began.
     quick: AtomicU64,
-    /// The same while calls that are no probes count, and else [`When::NO_PERIOD`].
+    /// The same while calls that are no trials count, and else [`When::NO_PERIOD`].
     flows: AtomicU64,
 }
 
 /// What every call of a stripe writes.
 #[derive(Debug, Default)]
-struct Line {
+struct StripeCounts {
     successes: AtomicU64,
     /// The average time to a good answer, in nanoseconds; zero where none is known.
     latency: AtomicU64,
@@ -49,7 +50,7 @@ struct Line {
 
 /// Written on the bad path only.
 #[derive(Debug, Default)]
-struct Counts {
+struct CallCounts {
     failures: AtomicU64,
     slow: AtomicU64,
     neutral: AtomicU64,
@@ -63,8 +64,8 @@ pub(crate) struct Change {
     pub(crate) from: CircuitState,
     pub(crate) to: CircuitState,
     pub(crate) share: f64,
-    /// When it lets a probe through, where it waits for that.
-    pub(crate) next_probe: Option<Duration>,
+    /// When it lets a trial through, where it waits for that.
+    pub(crate) next_trial: Option<Duration>,
 }
 
 /// What can be seen of a circuit: plain data, read at one moment.
@@ -78,9 +79,9 @@ pub struct CircuitSnapshot {
     /// The share of calls that is let through: 1 while closed, 0 while open or half-open.
     pub share: f64,
     /// Probes that are out.
-    pub probes: usize,
-    /// The time until a probe is let through, while the circuit is open.
-    pub next_probe: Option<Duration>,
+    pub trials: usize,
+    /// The time until a trial is let through, while the circuit is open.
+    pub next_trial: Option<Duration>,
     /// How often the circuit has opened, reopenings included.
     pub opened: u64,
     /// Calls that ended well, slow ones included.
@@ -111,15 +112,20 @@ pub struct RuleSnapshot {
 
 impl Circuit {
     /// `spread`: over stripes, since many threads will call through it.
-    pub(crate) fn new(rules: &[TripRule], mut settings: Settings, seed: u64, spread: bool) -> Self {
+    pub(crate) fn new(
+        rules: &[TripRule],
+        mut config: CircuitConfig,
+        seed: u64,
+        spread: bool,
+    ) -> Self {
         let slow = rules.iter().filter_map(TripRule::slow_limit).min();
-        settings.probe_timeout = settings.probe_timeout.or(slow);
-        Self::beginning_at(rules, settings, seed, spread, 1)
+        config.trial_timeout = config.trial_timeout.or(slow);
+        Self::beginning_at(rules, config, seed, spread, 1)
     }
 
     pub(super) fn beginning_at(
         rules: &[TripRule],
-        settings: Settings,
+        config: CircuitConfig,
         seed: u64,
         spread: bool,
         first: Era,
@@ -128,12 +134,12 @@ impl Circuit {
         let machine = Machine::new(seed, first, Duration::ZERO);
         let tallies: Box<[_]> = rules.iter().map(|rule| Tally::new(*rule, spread)).collect();
         let circuit = Self {
-            words: Apart::default(),
-            lines: (0..lines).map(|_| Apart::default()).collect(),
+            published: CachePadded::default(),
+            lines: (0..lines).map(|_| CachePadded::default()).collect(),
             needs_time: rules.iter().any(TripRule::needs_time),
             tallies,
-            settings,
-            counts: Counts::default(),
+            config,
+            counts: CallCounts::default(),
             machine: Mutex::new(machine),
         };
         circuit.publish(&circuit.machine.lock());
@@ -155,34 +161,34 @@ impl Circuit {
     /// The right of a call while the circuit is closed, for which nothing is asked.
     #[inline]
     pub(crate) fn free(&self) -> Option<Admission> {
-        let when = When(self.words.0.free.load(SeqCst));
-        if when == When::NEVER { None } else { Some(Admission { when, probe: 0 }) }
+        let when = When(self.published.0.free.load(SeqCst));
+        if when == When::NEVER { None } else { Some(Admission { when, trial: 0 }) }
     }
 
     /// The same where nothing is to be noted of the call either.
     #[inline]
     pub(crate) fn quick(&self) -> Option<Admission> {
-        let when = When(self.words.0.quick.load(SeqCst));
-        if when == When::NEVER { None } else { Some(Admission { when, probe: 0 }) }
+        let when = When(self.published.0.quick.load(SeqCst));
+        if when == When::NEVER { None } else { Some(Admission { when, trial: 0 }) }
     }
 
     /// The right of a call whose result counts, whatever share of the calls is let through.
     #[inline]
     pub(crate) fn flowing(&self) -> Option<Admission> {
-        let when = When(self.words.0.flows.load(SeqCst));
-        if when == When::NO_PERIOD { None } else { Some(Admission { when, probe: 0 }) }
+        let when = When(self.published.0.flows.load(SeqCst));
+        if when == When::NO_PERIOD { None } else { Some(Admission { when, trial: 0 }) }
     }
 
     /// Whether the result of a call still counts.
     pub(crate) fn counts(&self, admission: Admission) -> bool {
-        admission.when.is_in_period_of(When(self.words.0.flows.load(SeqCst)))
+        admission.when.is_in_period_of(When(self.published.0.flows.load(SeqCst)))
     }
 
     /// A call asks to be let through.
     pub(crate) fn admit(&self, now: Duration) -> (Result<Admission, Refused>, Option<Change>) {
-        let (asked, change) = self.change(now, |machine, settings| {
+        let (asked, change) = self.change(now, |machine, config| {
             let generation = machine.when().generation();
-            machine.admit(settings, now, || self.is_calm(generation, now))
+            machine.admit(config, now, || self.is_calm(generation, now))
         });
         if asked.is_err() {
             self.counts.refused.fetch_add(1, Relaxed);
@@ -190,7 +196,7 @@ impl Circuit {
         (asked, change)
     }
 
-    /// Gives probes at least this time from now on, as for a service whose answers take long.
+    /// Gives trials at least this time from now on, as for a service whose answers take long.
     pub(crate) fn be_patient(&self, patience: Duration) {
         self.machine.lock().be_patient(patience);
     }
@@ -205,29 +211,29 @@ impl Circuit {
     /// When a call that would be refused has a chance without anything having happened meanwhile, or
     /// `Duration::MAX` for "not by itself"; none where calls are let through.
     pub(crate) fn refuses_until(&self, now: Duration) -> (Option<Duration>, Option<Change>) {
-        self.change(now, |machine, settings| machine.refuses_until(settings, now))
+        self.change(now, |machine, config| machine.refuses_until(config, now))
     }
 
     /// A call is refused that would have been when it was polled ready.
     pub(crate) fn refuse(&self, now: Duration) -> (Refused, Option<Change>) {
         self.counts.refused.fetch_add(1, Relaxed);
-        self.change(now, |machine, settings| {
-            let retry_after = match machine.refuses_until(settings, now) {
+        self.change(now, |machine, config| {
+            let retry_after = match machine.refuses_until(config, now) {
                 // it would not be any more
                 None => Some(Duration::ZERO),
-                Some(_) => machine.next_probe(now),
+                Some(_) => machine.next_trial(now),
             };
-            Refused { state: machine.state(settings, now), retry_after }
+            Refused { state: machine.state(config, now), retry_after }
         })
     }
 
-    /// The head of a probe's answer has come, and is good so far.
+    /// The head of a trial's answer has come, and is good so far.
     pub(crate) fn answered(&self, admission: Admission, now: Duration) -> Option<Change> {
-        self.change(now, |machine, settings| machine.answered(settings, admission, now)).1
+        self.change(now, |machine, config| machine.answered(config, admission, now)).1
     }
 
-    /// Counts a success in the window that is all that [`window`](Self::window) told, in the
-    /// admission's slice. Tells whether more is to be done: to [look](Self::look), or to tell that a probe
+    /// CallCounts a success in the window that is all that [`window`](Self::window) told, in the
+    /// admission's slice. Tells whether more is to be done: to [look](Self::look), or to tell that a trial
     /// has ended.
     #[inline]
     pub(crate) fn succeeded_in(
@@ -236,18 +242,18 @@ impl Circuit {
         admission: &Admission,
         slice: u64,
     ) -> bool {
-        let current = When(self.words.0.flows.load(SeqCst));
+        let current = When(self.published.0.flows.load(SeqCst));
         if !admission.when.is_in_period_of(current) {
             return self.succeeded_elsewhen(*admission);
         }
         window.success(slice, stripe())
     }
 
-    /// A success of a probe, or of a call that was admitted in an earlier period.
+    /// A success of a trial, or of a call that was admitted in an earlier period.
     #[cold]
     fn succeeded_elsewhen(&self, admission: Admission) -> bool {
         self.line(stripe()).successes.fetch_add(1, Relaxed);
-        admission.is_probe()
+        admission.is_trial()
     }
 
     /// A call has ended well; `took` is how long it took up to the head of its answer and in all, if that
@@ -273,7 +279,7 @@ impl Circuit {
     }
 
     #[inline]
-    fn line(&self, stripe: usize) -> &Line {
+    fn line(&self, stripe: usize) -> &StripeCounts {
         &self.lines[stripe & (self.lines.len() - 1)].0
     }
 
@@ -294,7 +300,7 @@ impl Circuit {
     }
 
     fn count(&self, admission: Admission, ended: &Ended, stripe: usize, now: Duration) -> bool {
-        let current = When(self.words.0.flows.load(SeqCst));
+        let current = When(self.published.0.flows.load(SeqCst));
         if !admission.when.is_in_period_of(current) {
             return false;
         }
@@ -320,28 +326,28 @@ impl Circuit {
             .iter()
             .filter_map(|tally| tally.reached(now, tally.era(admission.when, admission.when)?));
         let Reached { action, severity } = reached.max_by(Reached::by_gravity)?;
-        self.change(now, |machine, settings| {
-            machine.trip(settings, admission, action, severity, hint, now);
+        self.change(now, |machine, config| {
+            machine.trip(config, admission, action, severity, hint, now);
         })
         .1
     }
 
-    /// A probe has ended, after what a call that ended so does.
+    /// A trial has ended, after what a call that ended so does.
     #[cold]
-    pub(crate) fn probed(
+    pub(crate) fn trial_ended(
         &self,
         admission: Admission,
-        verdict: Verdict,
+        verdict: CallVerdict,
         took: Option<(Duration, Duration)>,
         hint: Option<Duration>,
         now: Duration,
     ) -> Option<Change> {
-        let counts = matches!(verdict, Verdict::Good | Verdict::Bad);
+        let counts = matches!(verdict, CallVerdict::Good | CallVerdict::Bad);
         let slow = counts && self.is_slow(&Ended::new(false, took));
         self.counts.slow.fetch_add(slow.into(), Relaxed);
-        let verdict = if slow && verdict == Verdict::Good { Verdict::Bad } else { verdict };
-        self.change(now, |machine, settings| {
-            machine.probed(settings, admission, verdict, hint, now);
+        let verdict = if slow && verdict == CallVerdict::Good { CallVerdict::Bad } else { verdict };
+        self.change(now, |machine, config| {
+            machine.trial_ended(config, admission, verdict, hint, now);
         })
         .1
     }
@@ -354,7 +360,7 @@ impl Circuit {
         self.change(now, |machine, _| machine.reset(mode, now)).1
     }
 
-    /// There is reason to think that the service is back: the next call may be the first probe.
+    /// There is reason to think that the service is back: the next call may be the first trial.
     pub(crate) fn hasten(&self, now: Duration) {
         self.machine.lock().hasten(now);
     }
@@ -375,7 +381,7 @@ impl Circuit {
     }
 
     pub(crate) fn state(&self, now: Duration) -> CircuitState {
-        self.machine.lock().state(&self.settings, now)
+        self.machine.lock().state(&self.config, now)
     }
 
     /// Whether the rules decide alone.
@@ -393,11 +399,11 @@ impl Circuit {
         });
         let count = |count: &AtomicU64| count.load(Relaxed);
         CircuitSnapshot {
-            state: machine.state(&self.settings, now),
+            state: machine.state(&self.config, now),
             observe_only: machine.mode() == Mode::ObserveOnly,
-            share: machine.share(&self.settings, now),
-            probes: machine.probes(),
-            next_probe: machine.next_probe(now),
+            share: machine.share(&self.config, now),
+            trials: machine.trials(),
+            next_trial: machine.next_trial(now),
             opened: machine.opened(),
             successes: self.successes(),
             failures: count(&self.counts.failures),
@@ -418,37 +424,40 @@ impl Circuit {
     fn change<T>(
         &self,
         now: Duration,
-        change: impl FnOnce(&mut Machine, &Settings) -> T,
+        change: impl FnOnce(&mut Machine, &CircuitConfig) -> T,
     ) -> (T, Option<Change>) {
         let mut machine = self.machine.lock();
         // as it was told last: the end of a ramp is told with the first call after it
-        let (when, from) = (machine.when(), machine.state(&self.settings, Duration::ZERO));
-        let result = change(&mut machine, &self.settings);
+        let (when, from) = (machine.when(), machine.state(&self.config, Duration::ZERO));
+        let result = change(&mut machine, &self.config);
         if machine.when() == when {
             return (result, None);
         }
         self.publish(&machine);
-        let to = machine.state(&self.settings, now);
+        let to = machine.state(&self.config, now);
         let change = Change {
             generation: machine.when().generation(),
             from,
             to,
-            share: machine.share(&self.settings, now),
-            next_probe: machine.next_probe(now),
+            share: machine.share(&self.config, now),
+            next_trial: machine.next_trial(now),
         };
         (result, Some(change))
     }
 
     fn publish(&self, machine: &Machine) {
         let (flows, free) = (machine.flows(), machine.is_free());
-        self.words.0.flows.store(if flows { machine.when() } else { When::NO_PERIOD }.0, SeqCst);
+        self.published
+            .0
+            .flows
+            .store(if flows { machine.when() } else { When::NO_PERIOD }.0, SeqCst);
         let word = |holds| if holds { machine.when() } else { When::NEVER }.0;
-        self.words.0.free.store(word(free), SeqCst);
-        self.words.0.quick.store(word(free && !self.needs_time), SeqCst);
+        self.published.0.free.store(word(free), SeqCst);
+        self.published.0.quick.store(word(free && !self.needs_time), SeqCst);
     }
 }
 
-impl Line {
+impl StripeCounts {
     #[inline]
     fn sample(&self, took: Duration) {
         let took = nanos(took).max(1);

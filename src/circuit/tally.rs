@@ -1,7 +1,7 @@
 //! What is counted for one rule, and whether that reaches it.
 
-use super::rule::{Action, Counts, Limit, Span, TripRule};
-use super::words::When;
+use super::rule::{Action, HitBy, Limit, Span, TripRule};
+use super::types::When;
 use crate::window::{CountWindow, Era, Streak, TimeWindow, Totals};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl Tally {
         }
     }
 
-    /// Counts a call, and tells whether the rule may be reached after that.
+    /// HitBy a call, and tells whether the rule may be reached after that.
     pub(super) fn record(&self, now: Duration, era: Era, stripe: usize, call: &Ended) -> bool {
         let hit = call.hits(&self.rule);
         match &self.counted {
@@ -203,9 +203,9 @@ impl Ended {
 
     #[inline]
     fn hits(&self, rule: &TripRule) -> bool {
-        match rule.counts {
-            Counts::Failed | Counts::Mixed => self.failed,
-            Counts::Slow { head, total } => {
+        match rule.hit_by {
+            HitBy::Failed | HitBy::Mixed => self.failed,
+            HitBy::Slow { head, total } => {
                 head.is_some_and(|limit| self.head > limit)
                     || total.is_some_and(|limit| self.total > limit)
             }

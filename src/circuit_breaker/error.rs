@@ -36,7 +36,7 @@ impl CircuitOpen {
         self.state
     }
 
-    /// Returns the time until the circuit lets a call through to probe the service, while it is open.
+    /// Returns the time until the circuit lets a call through to see whether the service is back, while it is open.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.refusal.retry_after()

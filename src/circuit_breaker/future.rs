@@ -1,12 +1,12 @@
 //! One call through a circuit.
 
-use super::scope::{Find, Scope, Through};
-use crate::attempts::Luggage;
-use crate::classify::{Classify, judge};
+use super::scope::{CircuitInFlight, Find, Scope};
+use crate::attempt::CarryContext;
+use crate::attempt::RequestContext;
+use crate::attempt::{End, Recorder};
+use crate::classify::{Classify, assess};
 use crate::error::BoxError;
 use crate::outcome::Outcome;
-use crate::record::{End, Recorder};
-use crate::replay::Carry;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -20,11 +20,11 @@ pin_project! {
     /// `F` is the future of the service that is called.
     pub struct CircuitBreakerFuture<F, C, P, K, Req>
     where
-        P: Carry<Req>,
+        P: CarryContext<Req>,
         K: Scope<Req>,
     {
         #[pin]
-        state: State<F, Recorder<Through<C, P, K, K::Own>, P::Luggage>>,
+        state: State<F, Recorder<CircuitInFlight<C, P, K, K::Own>, P::Context>>,
     }
 }
 
@@ -33,7 +33,7 @@ pin_project! {
     enum State<F, R> {
         // on its way
         Called { #[pin] future: F, recorder: R },
-        // refused by the circuit, or not ready, with the error until it is told. It stands in an `Arc`
+        // refused by the circuit, or not ready, with the error until it is configured. It stands in an `Arc`
         // since little code is needed to drop one, and every call has to
         Failed { error: Option<Arc<BoxError>> },
     }
@@ -41,13 +41,13 @@ pin_project! {
 
 impl<F, C, P, K, Req> CircuitBreakerFuture<F, C, P, K, Req>
 where
-    P: Carry<Req>,
+    P: CarryContext<Req>,
     K: Scope<Req>,
 {
     #[inline]
     pub(super) fn called(
         future: F,
-        recorder: Recorder<Through<C, P, K, K::Own>, P::Luggage>,
+        recorder: Recorder<CircuitInFlight<C, P, K, K::Own>, P::Context>,
     ) -> Self {
         Self { state: State::Called { future, recorder } }
     }
@@ -63,7 +63,7 @@ where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
     C: Classify<Res, BoxError>,
-    P: Carry<Req> + End<Res>,
+    P: CarryContext<Req> + End<Res>,
     K: Scope<Req>,
 {
     type Output = Result<P::Response, BoxError>;
@@ -74,23 +74,21 @@ where
         match self.project().state.project() {
             StateProjected::Called { future, recorder } => {
                 // polled again after its end
-                let Some(through) = recorder.enter() else { return Poll::Pending };
+                let Some(call) = recorder.enter() else { return Poll::Pending };
                 match future.poll(cx) {
                     Poll::Pending => {
                         recorder.wait();
                         Poll::Pending
                     }
-                    Poll::Ready(Ok(answer)) => {
-                        match through.policy().classify.classify(Ok(&answer)) {
-                            Outcome::Success => {
-                                Poll::Ready(Ok(succeed::<_, _, P, _, _, _>(recorder, answer)))
-                            }
-                            outcome => {
-                                settle(recorder, Ok(&answer), Some(outcome));
-                                Poll::Ready(Ok(P::ended(answer)))
-                            }
+                    Poll::Ready(Ok(answer)) => match call.policy().classify.classify(Ok(&answer)) {
+                        Outcome::Success => {
+                            Poll::Ready(Ok(succeed::<_, _, P, _, _, _>(recorder, answer)))
                         }
-                    }
+                        outcome => {
+                            settle(recorder, Ok(&answer), Some(outcome));
+                            Poll::Ready(Ok(P::ended(answer)))
+                        }
+                    },
                     Poll::Ready(Err(error)) => {
                         let error = error.into();
                         settle(recorder, Err::<&Res, _>(&error), None);
@@ -106,7 +104,7 @@ where
     }
 }
 
-type Recording<C, P, K, O, L> = Recorder<Through<C, P, K, O>, L>;
+type Recording<C, P, K, O, L> = Recorder<CircuitInFlight<C, P, K, O>, L>;
 
 /// Records a success, or hands the recorder on to the body of the answer.
 #[inline(always)]
@@ -115,13 +113,13 @@ where
     C: Classify<Res, BoxError>,
     P: End<Res>,
     O: Find<K>,
-    L: Luggage,
+    L: RequestContext,
 {
     if !P::LATER {
         recorder.succeed();
         return P::ended(answer);
     }
-    let at_end = recorder.target().and_then(|through| through.policy().classify.at_end(&answer));
+    let at_end = recorder.in_flight().and_then(|call| call.policy().classify.at_end(&answer));
     match recorder.answered(at_end) {
         Some(recorder) => P::goes_on(answer, recorder),
         None => P::ended(answer),
@@ -137,17 +135,17 @@ fn settle<Res, C, P, K, O, L>(
 ) where
     C: Classify<Res, BoxError>,
     O: Find<K>,
-    L: Luggage,
+    L: RequestContext,
 {
-    if let Some(through) = recorder.target() {
-        let (outcome, evidence) = judge(&through.policy().classify, result, outcome);
+    if let Some(call) = recorder.in_flight() {
+        let (outcome, evidence) = assess(&call.policy().classify, result, outcome);
         recorder.settle(outcome, evidence);
     }
 }
 
 impl<F, C, P, K, Req> fmt::Debug for CircuitBreakerFuture<F, C, P, K, Req>
 where
-    P: Carry<Req>,
+    P: CarryContext<Req>,
     K: Scope<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,6 @@
 //! A service that waits for its circuit in `poll_ready`.
 
-use super::state::Shared;
+use super::state::SharedCircuit;
 use crate::clock::{self, Sleep};
 use std::fmt;
 use std::future::Future;
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 /// A place among those who wait; it is left when it is dropped.
 pub(super) struct Gate {
-    circuit: Shared,
+    circuit: SharedCircuit,
     number: u64,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Gate {
-    pub(super) fn new(circuit: &Shared) -> Self {
-        let number = circuit.waiting().number();
+    pub(super) fn new(circuit: &SharedCircuit) -> Self {
+        let number = circuit.waiters().number();
         let sleep = Box::pin(clock::sleep_until(clock::now()));
         Self { circuit: circuit.clone(), number, sleep }
     }
@@ -27,7 +27,7 @@ impl Gate {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let circuit = &self.circuit;
         // before the look at the circuit, so that no change in between is missed
-        circuit.waiting().wait(self.number, cx.waker());
+        circuit.waiters().wait(self.number, cx.waker());
         loop {
             let now = clock::now();
             let time = circuit.at(now);
@@ -48,7 +48,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.circuit.waiting().leave(self.number);
+        self.circuit.waiters().leave(self.number);
     }
 }
 

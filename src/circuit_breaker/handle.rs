@@ -1,6 +1,6 @@
 //! How a circuit is watched and steered from outside.
 
-use super::state::{Latest, Shared};
+use super::state::{Latest, SharedCircuit};
 use crate::circuit::{CircuitSnapshot, CircuitState, Mode};
 use std::fmt;
 use tokio::sync::watch;
@@ -8,15 +8,15 @@ use tokio::sync::watch;
 /// Watches and steers one circuit from outside; clones do so with the same.
 ///
 /// It keeps the circuit, also when the last service is gone. It can be used from everywhere, from a
-/// subscriber of `tracing` that is told of a change as well.
+/// subscriber of `tracing` that is configured of a change as well.
 #[derive(Clone)]
-pub struct CircuitHandle(pub(super) Shared);
+pub struct CircuitHandle(pub(super) SharedCircuit);
 
 impl CircuitHandle {
     /// Returns the name of the circuit breaker.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.terms.name
+        &self.0.config.name
     }
 
     /// Returns the state.

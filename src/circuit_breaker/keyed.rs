@@ -1,8 +1,8 @@
 //! Circuits by key, so many at most.
 
 use super::handle::CircuitHandle;
-use super::policy::Terms;
-use super::state::{Listener, Shared, Watched};
+use super::policy::BreakerConfig;
+use super::state::{Listener, ObservedCircuit, SharedCircuit};
 use crate::circuit::CircuitState;
 use crate::clock::{self, Instant};
 use crate::sync::Mutex;
@@ -18,7 +18,7 @@ const TRIES: usize = 8;
 
 /// The circuits of all keys that were used lately.
 pub(super) struct Circuits<K> {
-    terms: Terms,
+    config: BreakerConfig,
     capacity: usize,
     idle: Duration,
     listed: Mutex<Listed<K>>,
@@ -46,7 +46,7 @@ fn rank(state: CircuitState) -> usize {
 
 struct Entry<K> {
     key: K,
-    circuit: Shared,
+    circuit: SharedCircuit,
     used: Instant,
 }
 
@@ -57,11 +57,11 @@ struct Gone<K> {
 }
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
-    pub(super) fn new(terms: Terms, capacity: usize, idle: Duration) -> Arc<Self> {
+    pub(super) fn new(config: BreakerConfig, capacity: usize, idle: Duration) -> Arc<Self> {
         let lists = [(); 3].map(|()| LruCache::unbounded());
         let listed = Listed { numbers: HashMap::new(), lists, made: 0 };
         Arc::new_cyclic(|own| Self {
-            terms,
+            config,
             capacity,
             idle,
             listed: Mutex::new(listed),
@@ -69,7 +69,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
         })
     }
 
-    pub(super) fn circuit(&self, key: K) -> Shared {
+    pub(super) fn circuit(&self, key: K) -> SharedCircuit {
         let now = clock::now();
         // declared before the lock is taken, and so dropped after it
         let (_idle, _evicted);
@@ -82,7 +82,8 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Circuits<K> {
         _evicted = if listed.len() >= self.capacity { listed.evict() } else { None };
         listed.made += 1;
         let number = listed.made;
-        let circuit = Arc::new(Watched::new(&self.terms, false, Some(self.listener(number))));
+        let circuit =
+            Arc::new(ObservedCircuit::new(&self.config, false, Some(self.listener(number))));
         let entry = Entry { key: key.clone(), circuit: circuit.clone(), used: now };
         listed.numbers.insert(key, number);
         listed.lists[rank(CircuitState::Closed)].put(number, entry);

@@ -2,22 +2,22 @@
 
 use super::handle::CircuitHandle;
 use super::keyed::KeyedHandle;
-use super::policy::{BreakerPolicy, Terms};
-use super::scope::{CircuitTerms, Core, Keyed, PerService, Sharing, Together};
+use super::policy::{BreakerConfig, BreakerPolicy};
+use super::scope::{BreakerShared, HiddenConfig, Keyed, PerService, Sharing, Together};
 use super::service::CircuitBreaker;
+use crate::attempt::HangAfter;
 use crate::backoff::Backoff;
-use crate::circuit::{Settings, TripRule};
+use crate::circuit::{CircuitConfig, TripRule};
 use crate::classify::ErrorsOnly;
 #[cfg(feature = "http")]
 use crate::classify::{GrpcClassifier, HttpClassifier};
 use crate::error::{BoxError, InvalidSetting};
 use crate::outcome::Outcome;
-use crate::record::HangAfter;
 #[cfg(feature = "http")]
 use crate::replay::Http;
 use crate::replay::Plain;
 use crate::rng::Seeds;
-use crate::stripe::Spread;
+use crate::striped::Striped;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use tower_layer::Layer;
 #[must_use]
 pub struct CircuitBreakerLayer<C, P, K = Together> {
     policy: BreakerPolicy<C, P>,
-    terms: CircuitTerms,
+    config: HiddenConfig,
     sharing: K,
 }
 
@@ -66,7 +66,7 @@ impl CircuitBreakerLayer<GrpcClassifier, Http> {
 impl<C, P> CircuitBreakerLayer<C, P> {
     fn new(classify: C, kind: P) -> Self {
         let policy = BreakerPolicy { classify, kind, gated: false };
-        Self { policy, terms: CircuitTerms(Terms::new()), sharing: Together::default() }
+        Self { policy, config: HiddenConfig(BreakerConfig::new()), sharing: Together::default() }
     }
 
     /// Gives each service that the layer makes a circuit of its own, for one breaker per endpoint. The
@@ -91,11 +91,11 @@ impl<C, P> CircuitBreakerLayer<C, P> {
     /// Returns a handle to watch and steer the circuit.
     #[must_use]
     pub fn handle(&self) -> CircuitHandle {
-        CircuitHandle(self.sharing.circuit(&self.terms.0))
+        CircuitHandle(self.sharing.circuit(&self.config.0))
     }
 
     fn share<K>(self, sharing: K) -> CircuitBreakerLayer<C, P, K> {
-        CircuitBreakerLayer { policy: self.policy, terms: self.terms, sharing }
+        CircuitBreakerLayer { policy: self.policy, config: self.config, sharing }
     }
 }
 
@@ -142,7 +142,7 @@ where
     /// Returns a handle to watch the circuits and to find that of a key.
     #[must_use]
     pub fn handle(&self) -> KeyedHandle<Key> {
-        KeyedHandle(self.sharing.circuits(&self.terms.0))
+        KeyedHandle(self.sharing.circuits(&self.config.0))
     }
 }
 
@@ -169,7 +169,7 @@ impl<C, P> CircuitBreakerLayer<C, P, PerService> {
 impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     /// Names the circuit breaker in errors and events. Default: `circuit`.
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
-        self.told(|terms| terms.name = name.into())
+        self.configured(|config| config.name = name.into())
     }
 
     /// Adds a rule by which the circuit trips; the first one takes the place of the default. Where a
@@ -184,7 +184,7 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     /// with one.
     pub fn trip_on(self, rule: TripRule) -> Result<Self, InvalidSetting> {
         rule.check()?;
-        Ok(self.told(|terms| terms.rules.push(rule)))
+        Ok(self.configured(|config| config.rules.push(rule)))
     }
 
     /// Sets for how long the circuit opens: the first delay, and longer ones for each reopening. Default:
@@ -192,14 +192,14 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     /// same. Throttling answers that open it can make it longer, up to 60 s. With zero it is half-open at
     /// once.
     pub fn open_for(self, times: Backoff) -> Self {
-        let times = times.usual_jitter(Settings::OPEN_JITTER);
-        self.told(|terms| terms.settings.open_for = times)
+        let times = times.usual_jitter(CircuitConfig::OPEN_JITTER);
+        self.configured(|config| config.circuit.open_for = times)
     }
 
     /// Sets after which time closed, without a pause, the open times start over with the first.
     /// Default: 60 s. With zero only a circuit that was half-open opens for longer.
     pub fn forget_after(self, time: Duration) -> Self {
-        self.told(|terms| terms.settings.forget_after = time)
+        self.configured(|config| config.circuit.forget_after = time)
     }
 
     /// Sets how many calls a half-open circuit lets through at a time. Default: 1.
@@ -207,39 +207,39 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     /// # Errors
     ///
     /// When it is zero: such a circuit would never close.
-    pub fn probes(self, probes: u32) -> Result<Self, InvalidSetting> {
-        let probes = at_least_one("the probes of a circuit", probes)?;
-        Ok(self.told(|terms| terms.settings.probes = probes))
+    pub fn trials(self, trials: u32) -> Result<Self, InvalidSetting> {
+        let trials = at_least_one("the trials of a circuit", trials)?;
+        Ok(self.configured(|config| config.circuit.trials = trials))
     }
 
-    /// Sets how many probes must succeed before the circuit closes. Default: 2.
+    /// Sets how many trials must succeed before the circuit closes. Default: 2.
     ///
     /// # Errors
     ///
     /// When it is zero.
     pub fn successes(self, successes: u32) -> Result<Self, InvalidSetting> {
         let successes = at_least_one("the successes that close a circuit", successes)?;
-        Ok(self.told(|terms| terms.settings.successes = successes))
+        Ok(self.configured(|config| config.circuit.successes = successes))
     }
 
-    /// Sets how long a probe may take up to its answer; one that takes longer has failed. After its
-    /// answer, another probe is let through after this time, and nothing is decided. Default: the time
+    /// Sets how long a trial may take up to its answer; one that takes longer has failed. After its
+    /// answer, another trial is let through after this time, and nothing is decided. Default: the time
     /// of the strictest rule about slow calls, 1 s where there is none.
     ///
     /// # Errors
     ///
-    /// When it is zero: no probe could succeed.
-    pub fn probe_timeout(self, time: Duration) -> Result<Self, InvalidSetting> {
+    /// When it is zero: no trial could succeed.
+    pub fn trial_timeout(self, time: Duration) -> Result<Self, InvalidSetting> {
         if time.is_zero() {
-            return Err(InvalidSetting::new("the timeout of a probe", "longer than zero", 0.0));
+            return Err(InvalidSetting::new("the timeout of a trial", "longer than zero", 0.0));
         }
-        Ok(self.told(|terms| terms.settings.probe_timeout = Some(time)))
+        Ok(self.configured(|config| config.circuit.trial_timeout = Some(time)))
     }
 
     /// Sets over which time the share of calls grows after the circuit has closed, from a tenth to all.
     /// Default: zero, all at once.
     pub fn ramp(self, time: Duration) -> Self {
-        self.told(|terms| terms.settings.ramp = time)
+        self.configured(|config| config.circuit.ramp = time)
     }
 
     /// Sets after which time without reaching a rule that degrades the share of calls is raised, by a
@@ -253,13 +253,13 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
         if time.is_zero() {
             return Err(InvalidSetting::new("the dwell of a share", "longer than zero", 0.0));
         }
-        Ok(self.told(|terms| terms.settings.dwell = time))
+        Ok(self.configured(|config| config.circuit.dwell = time))
     }
 
     /// Counts every throttling answer as a failure. Default: only a 503, since a 429 or a
     /// RESOURCE_EXHAUSTED comes from a service that is alive.
     pub fn count_throttled(self) -> Self {
-        self.told(|terms| terms.count_throttled = true)
+        self.configured(|config| config.count_throttled = true)
     }
 
     /// Counts a call that its caller gives up before its answer as failed if it took this long, and else
@@ -267,51 +267,51 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     /// A call that is given up at its deadline is a failure, however long it took. With zero every call
     /// is one that is given up after it had to wait.
     pub fn hang_after(self, time: Duration) -> Self {
-        self.told(|terms| terms.hang_after = HangAfter::Fixed(time))
+        self.configured(|config| config.hang_after = HangAfter::Fixed(time))
     }
 
     /// Never counts a call that its caller gives up: for long polls.
     pub fn no_hang_after(self) -> Self {
-        self.told(|terms| terms.hang_after = HangAfter::Never)
+        self.configured(|config| config.hang_after = HangAfter::Never)
     }
 
     /// Counts an answer that its reader leaves as failed if its body was silent for this long, while it
     /// was read. Default: never, since a stream may well be silent.
     pub fn body_hang_after(self, time: Duration) -> Self {
-        self.told(|terms| terms.body_hang_after = Some(time))
+        self.configured(|config| config.body_hang_after = Some(time))
     }
 
     /// Makes the open times reproducible. Default: random, so that breakers which open in the same moment
-    /// don't probe in the same moment.
+    /// don't trial in the same moment.
     pub fn seed(self, seed: u64) -> Self {
-        self.told(|terms| terms.seeds = Arc::new(Seeds::seeded(seed)))
+        self.configured(|config| config.seeds = Arc::new(Seeds::seeded(seed)))
     }
 
-    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> CircuitBreakerLayer<D, P, K> {
         let BreakerPolicy { kind, gated, .. } = self.policy;
         let policy = BreakerPolicy { classify, kind, gated };
-        CircuitBreakerLayer { policy, terms: self.terms, sharing: self.sharing }
+        CircuitBreakerLayer { policy, config: self.config, sharing: self.sharing }
     }
 
     /// Judges by this closure.
-    pub fn judge<Res, F>(self, judge: F) -> CircuitBreakerLayer<F, P, K>
+    pub fn classify_fn<Res, F>(self, classify: F) -> CircuitBreakerLayer<F, P, K>
     where
         F: Fn(Result<&Res, &BoxError>) -> Outcome,
     {
-        self.classify(judge)
+        self.classify(classify)
     }
 
     /// Takes requests and answers for this kind, see [`replay`](crate::replay).
     pub fn kind<Q>(self, kind: Q) -> CircuitBreakerLayer<C, Q, K> {
         let BreakerPolicy { classify, gated, .. } = self.policy;
         let policy = BreakerPolicy { classify, kind, gated };
-        CircuitBreakerLayer { policy, terms: self.terms, sharing: self.sharing }
+        CircuitBreakerLayer { policy, config: self.config, sharing: self.sharing }
     }
 
-    fn told(mut self, tell: impl FnOnce(&mut Terms)) -> Self {
+    fn configured(mut self, tell: impl FnOnce(&mut BreakerConfig)) -> Self {
         self.sharing.anew();
-        tell(&mut self.terms.0);
+        tell(&mut self.config.0);
         self
     }
 }
@@ -324,7 +324,10 @@ impl<S, C: Clone, P: Clone, K: Sharing> Layer<S> for CircuitBreakerLayer<C, P, K
     type Service = CircuitBreaker<S, C, P, K::Scope>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let scope = self.sharing.scope(&self.terms);
-        CircuitBreaker::new(inner, Spread::new(Core { policy: self.policy.clone(), scope }))
+        let scope = self.sharing.scope(&self.config);
+        CircuitBreaker::new(
+            inner,
+            Striped::new(BreakerShared { policy: self.policy.clone(), scope }),
+        )
     }
 }

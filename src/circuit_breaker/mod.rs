@@ -221,9 +221,9 @@
 //! | [`open`](TripRule::open) or [`degrade`](TripRule::degrade), of a rule | open | |
 //! | [`open_for`](CircuitBreakerLayer::open_for) | 1 s × 2, at most 30 s, each 20 % more or less | half-open at once |
 //! | [`forget_after`](CircuitBreakerLayer::forget_after) | 60 s | only a half-open circuit opens for longer |
-//! | [`probes`](CircuitBreakerLayer::probes) | 1 | refused |
+//! | [`trials`](CircuitBreakerLayer::trials) | 1 | refused |
 //! | [`successes`](CircuitBreakerLayer::successes) | 2 | refused |
-//! | [`probe_timeout`](CircuitBreakerLayer::probe_timeout) | the shortest time of a rule about slow calls, else 1 s | refused |
+//! | [`trial_timeout`](CircuitBreakerLayer::trial_timeout) | the shortest time of a rule about slow calls, else 1 s | refused |
 //! | [`ramp`](CircuitBreakerLayer::ramp) | none | none |
 //! | [`dwell`](CircuitBreakerLayer::dwell) | 5 s | refused |
 //! | [`hang_after`](CircuitBreakerLayer::hang_after) | 5 × the average latency, 500 ms to 10 s | every call that had to wait and is given up has failed |
@@ -254,7 +254,7 @@
 //! | left in the midst of its body | nothing, or failed after a silence of [`body_hang_after`](CircuitBreakerLayer::body_hang_after) |
 //! | admitted before the circuit opened, and ended after that | nothing for the circuit, however it ended |
 //!
-//! A failed call can be slow too; one that counts as nothing is not. A probe is judged in the same way:
+//! A failed call can be slow too; one that counts as nothing is not. A trial is judged in the same way:
 //! where that says nothing, its permit is free again.
 //!
 //! A timeout outside of the breaker that is shorter than `hang_after` hides a service that hangs: with one
@@ -270,7 +270,7 @@
 //!
 //! # Readiness and clones
 //!
-//! While the circuit is open, or half-open with all its probes out, the service is ready without asking
+//! While the circuit is open, or half-open with all its trials out, the service is ready without asking
 //! the one inside, and the next call is refused: also if the circuit has closed in between. Poll it again
 //! before each call, as always. Admission is decided by the call; readiness takes no permit, so nothing is
 //! lost where a service is polled ready and not called. The service inside may keep a place for its caller,
@@ -278,7 +278,7 @@
 //! until it is called or dropped.
 //!
 //! With [`gated`](CircuitBreakerLayer::gated) the service is not ready while calls are refused, for use
-//! below a layer that routes by readiness. Several services may then be ready for one probe, and all but
+//! below a layer that routes by readiness. Several services may then be ready for one trial, and all but
 //! one of their calls are refused.
 //!
 //! Clones share the circuit, not the readiness. What one value of the layer shares is said on
@@ -287,9 +287,9 @@
 //! # Cancellation
 //!
 //! Dropping the future, or the body of its answer, ends the attempt: it is counted by the table above, and
-//! a probe's permit is free in the same moment. The third probe in a row that is dropped before its answer
-//! opens the circuit again. A probe's future that is leaked is one that hangs, and opens the circuit after
-//! [`probe_timeout`](CircuitBreakerLayer::probe_timeout); a body that is leaked gives its permit back by
+//! a trial's permit is free in the same moment. The third trial in a row that is dropped before its answer
+//! opens the circuit again. A trial's future that is leaked is one that hangs, and opens the circuit after
+//! [`trial_timeout`](CircuitBreakerLayer::trial_timeout); a body that is leaked gives its permit back by
 //! then.
 //!
 //! # Errors
@@ -299,11 +299,11 @@
 //!
 //! # Events
 //!
-//! Target `tower_failover::circuit_breaker`. Calls that are refused are counted, and no events.
+//! InFlight `tower_failover::circuit_breaker`. Calls that are refused are counted, and no events.
 //!
 //! | event | level | fields | when |
 //! |---|---|---|---|
-//! | `state changed` | `INFO` | `name`, `from`, `state`, `share`, `next_probe`, `generation` | the circuit is in another state, or begins one anew |
+//! | `state changed` | `INFO` | `name`, `from`, `state`, `share`, `next_trial`, `generation` | the circuit is in another state, or begins one anew |
 //! | `share changed` | `DEBUG` | `name`, `state`, `share`, `generation` | a degraded circuit admits more or fewer calls |
 //!
 //! `name` is that of the layer, also for circuits by key: keys are in no event and no error, and
@@ -319,8 +319,8 @@
 //!     │  ▲ ◄─────────────────────────────────── │    └────┘ a dwell without that: a larger one
 //!     │  │         the share is whole           │
 //!     │  └──── ramp ◄──────────── half-open     │
-//!     │         │   enough probes   ▲   │       │
-//!     │         │       succeed     │   │ a probe fails: open, for longer
+//!     │         │   enough trials   ▲   │       │
+//!     │         │       succeed     │   │ a trial fails: open, for longer
 //!     │         │     a call after  │   ▼       │
 //!     └─────────┴────────────────► open ◄───────┘
 //!             reaches a rule that opens
@@ -330,8 +330,8 @@
 //!   outcome that counts; where several are reached, opening is the gravest.
 //! * **Open.** Calls are refused. The first open time is short, and each reopening doubles it, up to its
 //!   cap; after a minute closed it starts over. Nothing happens by itself: the first call after the open
-//!   time is the first probe.
-//! * **Half-open.** So many probes at a time, and no other calls. Enough that succeed close the circuit; one
+//!   time is the first trial.
+//! * **Half-open.** So many trials at a time, and no other calls. Enough that succeed close the circuit; one
 //!   that fails, or is slow by a rule, or has no answer in time opens it again. Probes are not counted in
 //!   the windows, which are empty when the circuit closes.
 //! * **Ramp.** Where one is set, the share of the calls that are admitted grows from a tenth to all of them.
@@ -345,9 +345,9 @@
 //! opening a new *period*: an answer that was admitted before the circuit opened changes nothing when it
 //! comes in half-open or after that.
 //!
-//! **A probe whose answer is a stream** is decided at the stream's end. From its head on it has
-//! `probe_timeout` once more; after that its permit is free for another probe, and its end still counts. A
-//! service whose streams never end so gets one probe at a time and stays half-open. Where the head says
+//! **A trial whose answer is a stream** is decided at the stream's end. From its head on it has
+//! `trial_timeout` once more; after that its permit is free for another trial, and its end still counts. A
+//! service whose streams never end so gets one trial at a time and stays half-open. Where the head says
 //! enough, [`kind(Plain::default())`](CircuitBreakerLayer::kind) ends every call with it; a deadline of the
 //! request is not looked at then.
 //!
@@ -361,7 +361,7 @@
 //!
 //! A good call of a closed circuit reads what rarely changes and adds to counters that are spread over
 //! cache lines: no lock and no allocation. The clock is read at its end, at its head where a body follows,
-//! and at its beginning where it has to wait or a rule asks how long it takes. What opens, probes and
+//! and at its beginning where it has to wait or a rule asks how long it takes. What opens, trials and
 //! closes is behind one lock, which is held for a few instructions and never over an await or a call of
 //! yours.
 //!
@@ -390,7 +390,7 @@ pub use self::{
 };
 #[doc(hidden)]
 pub use self::{
-    scope::{CircuitTerms, Find, Through},
-    state::Watched,
+    scope::{CircuitInFlight, Find, HiddenConfig},
+    state::ObservedCircuit,
 };
 pub use crate::circuit::{CircuitSnapshot, CircuitState, RuleSnapshot, TripRule};

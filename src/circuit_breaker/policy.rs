@@ -1,8 +1,8 @@
-//! What a circuit breaker was told.
+//! What a circuit breaker was configured.
 
-use crate::circuit::{Settings, TripRule};
+use crate::attempt::HangAfter;
+use crate::circuit::{CircuitConfig, TripRule};
 use crate::ratio::Ratio;
-use crate::record::HangAfter;
 use crate::rng::Seeds;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,23 +18,23 @@ pub(super) struct BreakerPolicy<C, P> {
 
 /// What circuits are made with.
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
+pub(super) struct BreakerConfig {
     pub(super) name: Arc<str>,
     /// None: the default rule.
     pub(super) rules: Vec<TripRule>,
-    pub(super) settings: Settings,
+    pub(super) circuit: CircuitConfig,
     pub(super) seeds: Arc<Seeds>,
     pub(super) count_throttled: bool,
     pub(super) hang_after: HangAfter,
     pub(super) body_hang_after: Option<Duration>,
 }
 
-impl Terms {
+impl BreakerConfig {
     pub(super) fn new() -> Self {
         Self {
             name: Arc::from("circuit"),
             rules: Vec::new(),
-            settings: Settings::default(),
+            circuit: CircuitConfig::default(),
             seeds: Arc::new(Seeds::random()),
             count_throttled: false,
             hang_after: HangAfter::Latency,

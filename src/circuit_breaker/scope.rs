@@ -1,11 +1,11 @@
-//! Through which circuit a request goes.
+//! CircuitInFlight which circuit a request goes.
 
 use super::keyed::Circuits;
-use super::policy::{BreakerPolicy, Terms};
-use super::state::{Shared, Watched};
-use crate::record::{Ledger, Target};
-use crate::replay::sealed::Sealed;
-use crate::stripe::Held;
+use super::policy::{BreakerConfig, BreakerPolicy};
+use super::state::{ObservedCircuit, SharedCircuit};
+use crate::attempt::{AttemptObserver, InFlight};
+use crate::sealed::Sealed;
+use crate::striped::StripedRef;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
@@ -28,18 +28,18 @@ pub trait Scope<Req>: Sealed {
 
     /// The circuit that all requests go through, if there is one.
     #[doc(hidden)]
-    fn only(&self) -> Option<&Arc<Watched>>;
+    fn only(&self) -> Option<&Arc<ObservedCircuit>>;
 }
 
 /// Leads from a call to its circuit.
 #[doc(hidden)]
 pub trait Find<K: ?Sized> {
-    fn find<'a>(&'a self, scope: &'a K) -> &'a Arc<Watched>;
+    fn find<'a>(&'a self, scope: &'a K) -> &'a Arc<ObservedCircuit>;
 }
 
 /// All requests go through one circuit.
 #[derive(Clone)]
-pub struct One(pub(super) Shared);
+pub struct One(pub(super) SharedCircuit);
 
 impl Sealed for One {}
 
@@ -50,14 +50,14 @@ impl<Req> Scope<Req> for One {
     fn own(&self, _: &Req) {}
 
     #[inline]
-    fn only(&self) -> Option<&Shared> {
+    fn only(&self) -> Option<&SharedCircuit> {
         Some(&self.0)
     }
 }
 
 impl Find<One> for () {
     #[inline]
-    fn find<'a>(&'a self, scope: &'a One) -> &'a Shared {
+    fn find<'a>(&'a self, scope: &'a One) -> &'a SharedCircuit {
         &scope.0
     }
 }
@@ -75,19 +75,19 @@ where
     F: Fn(&Req) -> K,
     K: Hash + Eq + Clone + Send + Sync + 'static,
 {
-    type Own = Shared;
+    type Own = SharedCircuit;
 
-    fn own(&self, request: &Req) -> Shared {
+    fn own(&self, request: &Req) -> SharedCircuit {
         self.circuits.circuit((self.key)(request))
     }
 
-    fn only(&self) -> Option<&Shared> {
+    fn only(&self) -> Option<&SharedCircuit> {
         None
     }
 }
 
-impl<F, K> Find<ByKey<F, K>> for Shared {
-    fn find<'a>(&'a self, _: &'a ByKey<F, K>) -> &'a Shared {
+impl<F, K> Find<ByKey<F, K>> for SharedCircuit {
+    fn find<'a>(&'a self, _: &'a ByKey<F, K>) -> &'a SharedCircuit {
         self
     }
 }
@@ -112,27 +112,27 @@ impl<F, K> fmt::Debug for ByKey<F, K> {
 
 /// What all clones of a service share.
 #[derive(Clone)]
-pub(super) struct Core<C, P, K> {
+pub(super) struct BreakerShared<C, P, K> {
     pub(super) policy: BreakerPolicy<C, P>,
     pub(super) scope: K,
 }
 
-impl<C, P, K> fmt::Debug for Core<C, P, K> {
+impl<C, P, K> fmt::Debug for BreakerShared<C, P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("gated", &self.policy.gated).finish_non_exhaustive()
+        f.debug_struct("BreakerShared").field("gated", &self.policy.gated).finish_non_exhaustive()
     }
 }
 
 /// What a call holds on to: the service's policy and the circuit.
 #[doc(hidden)]
-pub struct Through<C, P, K, O> {
-    core: Held<Core<C, P, K>>,
+pub struct CircuitInFlight<C, P, K, O> {
+    core: StripedRef<BreakerShared<C, P, K>>,
     own: O,
 }
 
-impl<C, P, K, O: Find<K>> Through<C, P, K, O> {
+impl<C, P, K, O: Find<K>> CircuitInFlight<C, P, K, O> {
     #[inline]
-    pub(super) fn new(core: Held<Core<C, P, K>>, own: O) -> Self {
+    pub(super) fn new(core: StripedRef<BreakerShared<C, P, K>>, own: O) -> Self {
         Self { core, own }
     }
 
@@ -142,27 +142,27 @@ impl<C, P, K, O: Find<K>> Through<C, P, K, O> {
     }
 
     #[inline]
-    pub(super) fn circuit(&self) -> &Shared {
+    pub(super) fn circuit(&self) -> &SharedCircuit {
         self.own.find(&self.core.scope)
     }
 }
 
-impl<C, P, K, O: Find<K>> Target for Through<C, P, K, O> {
-    type Ledger = Watched;
+impl<C, P, K, O: Find<K>> InFlight for CircuitInFlight<C, P, K, O> {
+    type Observer = ObservedCircuit;
 
     #[inline]
-    fn ledger(&self) -> &Watched {
+    fn observer(&self) -> &ObservedCircuit {
         self.circuit()
     }
 
-    fn share(&self) -> Arc<dyn Ledger> {
+    fn to_shared(&self) -> Arc<dyn AttemptObserver> {
         self.circuit().clone()
     }
 }
 
-impl<C, P, K, O> fmt::Debug for Through<C, P, K, O> {
+impl<C, P, K, O> fmt::Debug for CircuitInFlight<C, P, K, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Through").finish_non_exhaustive()
+        f.debug_struct("CircuitInFlight").finish_non_exhaustive()
     }
 }
 
@@ -175,17 +175,17 @@ pub trait Sharing: Sealed {
     type Scope: Clone;
 
     #[doc(hidden)]
-    fn scope(&self, terms: &CircuitTerms) -> Self::Scope;
+    fn scope(&self, config: &HiddenConfig) -> Self::Scope;
 
     /// Parts from what was made before a setting was changed.
     #[doc(hidden)]
     fn anew(&mut self);
 }
 
-/// What a layer was told about its circuits.
+/// What a layer was configured about its circuits.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
-pub struct CircuitTerms(pub(super) Terms);
+pub struct HiddenConfig(pub(super) BreakerConfig);
 
 /// A value that is made when it is first needed, and then is the same for all clones.
 #[derive(Debug)]
@@ -211,11 +211,11 @@ impl<T> Clone for Late<T> {
 
 /// All services of one layer value, and of its clones, share one circuit.
 #[derive(Clone, Debug, Default)]
-pub struct Together(Late<Watched>);
+pub struct Together(Late<ObservedCircuit>);
 
 impl Together {
-    pub(super) fn circuit(&self, terms: &Terms) -> Shared {
-        self.0.get(|| Arc::new(Watched::new(terms, true, None)))
+    pub(super) fn circuit(&self, config: &BreakerConfig) -> SharedCircuit {
+        self.0.get(|| Arc::new(ObservedCircuit::new(config, true, None)))
     }
 }
 
@@ -224,8 +224,8 @@ impl Sealed for Together {}
 impl Sharing for Together {
     type Scope = One;
 
-    fn scope(&self, terms: &CircuitTerms) -> One {
-        One(self.circuit(&terms.0))
+    fn scope(&self, config: &HiddenConfig) -> One {
+        One(self.circuit(&config.0))
     }
 
     fn anew(&mut self) {
@@ -243,8 +243,8 @@ impl Sealed for PerService {}
 impl Sharing for PerService {
     type Scope = One;
 
-    fn scope(&self, terms: &CircuitTerms) -> One {
-        One(Arc::new(Watched::new(&terms.0, true, None)))
+    fn scope(&self, config: &HiddenConfig) -> One {
+        One(Arc::new(ObservedCircuit::new(&config.0, true, None)))
     }
 
     fn anew(&mut self) {}
@@ -264,8 +264,8 @@ impl<F, K: Hash + Eq + Clone + Send + Sync + 'static> Keyed<F, K> {
         Self { key, capacity, idle, circuits: Late::default() }
     }
 
-    pub(super) fn circuits(&self, terms: &Terms) -> Arc<Circuits<K>> {
-        self.circuits.get(|| Circuits::new(terms.clone(), self.capacity, self.idle))
+    pub(super) fn circuits(&self, config: &BreakerConfig) -> Arc<Circuits<K>> {
+        self.circuits.get(|| Circuits::new(config.clone(), self.capacity, self.idle))
     }
 }
 
@@ -278,8 +278,8 @@ where
 {
     type Scope = ByKey<F, K>;
 
-    fn scope(&self, terms: &CircuitTerms) -> ByKey<F, K> {
-        ByKey { key: self.key.clone(), circuits: self.circuits(&terms.0) }
+    fn scope(&self, config: &HiddenConfig) -> ByKey<F, K> {
+        ByKey { key: self.key.clone(), circuits: self.circuits(&config.0) }
     }
 
     fn anew(&mut self) {

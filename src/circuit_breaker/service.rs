@@ -3,17 +3,17 @@
 use super::future::CircuitBreakerFuture;
 use super::gate::Gate;
 use super::handle::CircuitHandle;
-use super::scope::{Core, Find, One, Scope, Through};
-use super::state::Watched;
+use super::scope::{BreakerShared, CircuitInFlight, Find, One, Scope};
+use super::state::ObservedCircuit;
+use crate::attempt::CarryContext;
+use crate::attempt::{AttemptObserver, End, Ending, Recorder};
 use crate::circuit::Admission;
-use crate::classify::{Classify, Evidence, judge};
+use crate::classify::{Classify, Evidence, assess};
 use crate::clock::Instant;
 use crate::error::BoxError;
+use crate::lazy_box::LazyBox;
 use crate::outcome::Outcome;
-use crate::rare::Rare;
-use crate::record::{End, Ending, Ledger, Recorder};
-use crate::replay::Carry;
-use crate::stripe::Spread;
+use crate::striped::Striped;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use tower_service::Service;
 /// Clones share the circuit, not the readiness.
 pub struct CircuitBreaker<S, C, P, K = One> {
     inner: S,
-    core: Spread<Core<C, P, K>>,
-    hindrance: Rare<Hindrance>,
+    core: Striped<BreakerShared<C, P, K>>,
+    hindrance: LazyBox<Hindrance>,
 }
 
 /// What keeps a service from being called as usual; it is found when that is polled ready.
@@ -44,8 +44,8 @@ enum Hindrance {
 }
 
 impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
-    pub(super) fn new(inner: S, core: Spread<Core<C, P, K>>) -> Self {
-        Self { inner, core, hindrance: Rare::NONE }
+    pub(super) fn new(inner: S, core: Striped<BreakerShared<C, P, K>>) -> Self {
+        Self { inner, core, hindrance: LazyBox::NONE }
     }
 }
 
@@ -62,7 +62,7 @@ where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response, BoxError>,
-    P: Carry<Req> + End<S::Response>,
+    P: CarryContext<Req> + End<S::Response>,
     K: Scope<Req>,
 {
     type Response = P::Response;
@@ -77,7 +77,7 @@ where
             return Poll::Ready(Ok(()));
         }
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-            self.hindrance = Rare::new(Hindrance::Failed(Arc::new(error.into())));
+            self.hindrance = LazyBox::new(Hindrance::Failed(Arc::new(error.into())));
         }
         Poll::Ready(Ok(()))
     }
@@ -98,12 +98,12 @@ where
                 Err(error) => return CircuitBreakerFuture::failed(error),
             },
         };
-        let luggage = self.core.policy.kind.peek(&mut request);
+        let context = self.core.policy.kind.read_context(&mut request);
         let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
         let future = self.inner.call(request);
         mem::forget(guard);
-        let through = Through::new(self.core.hold(), own);
-        CircuitBreakerFuture::called(future, Recorder::new(through, admission, started, luggage))
+        let through = CircuitInFlight::new(self.core.hold(), own);
+        CircuitBreakerFuture::called(future, Recorder::new(through, admission, started, context))
     }
 }
 
@@ -118,7 +118,7 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
             return Poll::Ready(self.hindrance.is_none());
         };
         if self.core.policy.gated && self.hindrance.is_none() {
-            self.hindrance = Rare::new(Hindrance::Gated(Gate::new(circuit)));
+            self.hindrance = LazyBox::new(Hindrance::Gated(Gate::new(circuit)));
         }
         let passes = match self.hindrance.get_mut() {
             None | Some(Hindrance::Unasked) => !circuit.refuses(),
@@ -126,9 +126,9 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
             Some(Hindrance::Failed(_)) => false,
         };
         if passes {
-            self.hindrance = Rare::NONE;
+            self.hindrance = LazyBox::NONE;
         } else if self.hindrance.is_none() {
-            self.hindrance = Rare::new(Hindrance::Unasked);
+            self.hindrance = LazyBox::new(Hindrance::Unasked);
         }
         Poll::Ready(passes)
     }
@@ -153,7 +153,7 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
             Some(Hindrance::Failed(error)) => {
                 let admission = circuit.admit()?;
                 let guard = PanicGuard { circuit, admission };
-                let (outcome, evidence) = judge(&self.core.policy.classify, Err(&*error), None);
+                let (outcome, evidence) = assess(&self.core.policy.classify, Err(&*error), None);
                 mem::forget(guard);
                 circuit.settle(admission, &Ending::at_once(outcome, evidence));
                 Err(error)
@@ -164,7 +164,7 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
 
 /// Records a panic where there is no recorder yet. That is made after that, in its place at once.
 struct PanicGuard<'a> {
-    circuit: &'a Watched,
+    circuit: &'a ObservedCircuit,
     admission: Admission,
 }
 
@@ -177,7 +177,7 @@ impl Drop for PanicGuard<'_> {
 }
 
 #[cold]
-fn panicked(circuit: &Watched, admission: Admission) {
+fn panicked(circuit: &ObservedCircuit, admission: Admission) {
     let ending = Ending::at_once(Outcome::Failure, Evidence::default());
     circuit.settle(admission, &ending);
 }

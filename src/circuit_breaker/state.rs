@@ -1,14 +1,14 @@
 //! A circuit, and all who want to know of its changes.
 
 use super::error::CircuitOpen;
-use super::policy::Terms;
-use crate::circuit::{Admission, Change, Circuit, CircuitState, Mode, Refused, Verdict};
+use super::policy::BreakerConfig;
+use crate::attempt::{AttemptObserver, Ending};
+use crate::circuit::{Admission, CallVerdict, Change, Circuit, CircuitState, Mode, Refused};
 use crate::clock::{self, Instant, Slices};
 use crate::error::BoxError;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
-use crate::record::{Ending, Ledger};
-use crate::waiting::Waiting;
+use crate::waiters::Waiters;
 use crate::window::TimeWindow;
 use std::fmt;
 use std::sync::Arc;
@@ -17,32 +17,32 @@ use tokio::sync::watch;
 
 /// One circuit of a breaker.
 #[doc(hidden)]
-pub struct Watched {
+pub struct ObservedCircuit {
     pub(super) circuit: Circuit,
-    pub(super) terms: Terms,
+    pub(super) config: BreakerConfig,
     made: Instant,
     /// The window of all successes and its slices, if those are to be counted there and nowhere else.
     successes: Option<(Arc<TimeWindow>, Slices)>,
     latest: watch::Sender<Latest>,
-    waiting: Waiting,
+    waiters: Waiters,
     /// Told of every change, beside the subscribers.
     listener: Option<Listener>,
 }
 
 pub(super) type Listener = Box<dyn Fn(CircuitState) + Send + Sync>;
 
-/// The newest state that was told.
+/// The newest state that was configured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Latest {
     generation: u32,
     pub(super) state: CircuitState,
 }
 
-impl Watched {
+impl ObservedCircuit {
     /// `spread`: many threads will call through it.
-    pub(super) fn new(terms: &Terms, spread: bool, listener: Option<Listener>) -> Self {
+    pub(super) fn new(config: &BreakerConfig, spread: bool, listener: Option<Listener>) -> Self {
         let circuit =
-            Circuit::new(terms.rules(), terms.settings.clone(), terms.seeds.next(), spread);
+            Circuit::new(config.rules(), config.circuit.clone(), config.seeds.next(), spread);
         let made = clock::now();
         Self {
             successes: circuit.window().map(|window| {
@@ -50,10 +50,10 @@ impl Watched {
                 (window, slices)
             }),
             circuit,
-            terms: terms.clone(),
+            config: config.clone(),
             made,
             latest: watch::Sender::new(Latest { generation: 0, state: CircuitState::Closed }),
-            waiting: Waiting::default(),
+            waiters: Waiters::default(),
             listener,
         }
     }
@@ -106,7 +106,7 @@ impl Watched {
     }
 
     fn error(&self, refused: Refused) -> Arc<BoxError> {
-        Arc::new(CircuitOpen::new(self.terms.name.clone(), refused).into())
+        Arc::new(CircuitOpen::new(self.config.name.clone(), refused).into())
     }
 
     pub(super) fn reset(&self, mode: Mode) {
@@ -117,8 +117,8 @@ impl Watched {
         self.latest.subscribe()
     }
 
-    pub(super) fn waiting(&self) -> &Waiting {
-        &self.waiting
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     #[inline]
@@ -128,12 +128,12 @@ impl Watched {
         }
     }
 
-    /// Nothing is locked here: whoever is told may ask the circuit at once.
+    /// Nothing is locked here: whoever is configured may ask the circuit at once.
     #[cold]
     fn tell_all(&self, change: Change) {
-        let Change { generation, from, to, share, next_probe } = change;
+        let Change { generation, from, to, share, next_trial } = change;
         self.latest.send_if_modified(|latest| {
-            // two changes may be told in the other order than they were made
+            // two changes may be configured in the other order than they were made
             let newer = generation.wrapping_sub(latest.generation) <= u32::MAX / 2;
             let differs = newer && latest.state != to;
             if newer {
@@ -144,9 +144,9 @@ impl Watched {
         if let Some(listener) = &self.listener {
             listener(to);
         }
-        self.waiting.wake();
+        self.waiters.wake();
         // last, so that a subscriber which panics keeps the change from nobody
-        let name = &*self.terms.name;
+        let name = &*self.config.name;
         if from == to && to == CircuitState::Degraded {
             tracing::debug!(
                 target: "tower_failover::circuit_breaker",
@@ -155,7 +155,7 @@ impl Watched {
         } else {
             tracing::info!(
                 target: "tower_failover::circuit_breaker",
-                name, from = from.name(), state = to.name(), share, next_probe = ?next_probe,
+                name, from = from.name(), state = to.name(), share, next_trial = ?next_trial,
                 generation, "state changed"
             );
         }
@@ -168,7 +168,7 @@ impl Watched {
 
     #[cold]
     fn go_on_well(&self, admission: &Admission, now: Instant) {
-        self.go_on(*admission, Verdict::Good, None, None, now);
+        self.go_on(*admission, CallVerdict::Good, None, None, now);
     }
 
     /// A call has ended well that more is asked of than when.
@@ -177,8 +177,8 @@ impl Watched {
         let admission = *admission;
         let took = started.map(|started| now.saturating_duration_since(started));
         let took = took.map(|took| (took, took));
-        if self.circuit.succeeded(admission, took, self.at(now)) | admission.is_probe() {
-            self.go_on(admission, Verdict::Good, took, None, now);
+        if self.circuit.succeeded(admission, took, self.at(now)) | admission.is_trial() {
+            self.go_on(admission, CallVerdict::Good, took, None, now);
         }
     }
 
@@ -187,31 +187,31 @@ impl Watched {
     fn go_on(
         &self,
         admission: Admission,
-        verdict: Verdict,
+        verdict: CallVerdict,
         took: Option<(Duration, Duration)>,
         hint: Option<Duration>,
         now: Instant,
     ) {
         let now = self.at(now);
-        if admission.is_probe() {
-            self.tell(self.circuit.probed(admission, verdict, took, hint, now));
+        if admission.is_trial() {
+            self.tell(self.circuit.trial_ended(admission, verdict, took, hint, now));
             // its permit is free
-            self.waiting.wake();
+            self.waiters.wake();
         } else {
             self.tell(self.circuit.look(admission, hint, now));
         }
     }
 
-    fn verdict(&self, ending: &Ending) -> Verdict {
+    fn verdict(&self, ending: &Ending) -> CallVerdict {
         let bad = match ending.outcome {
-            Outcome::Success => return Verdict::Good,
-            Outcome::Neutral if ending.dropped => return Verdict::Dropped,
+            Outcome::Success => return CallVerdict::Good,
+            Outcome::Neutral if ending.dropped => return CallVerdict::Dropped,
             Outcome::Failure => true,
             Outcome::Refused => !ending.evidence.local,
-            Outcome::Throttled { .. } => ending.evidence.overloaded || self.terms.count_throttled,
+            Outcome::Throttled { .. } => ending.evidence.overloaded || self.config.count_throttled,
             Outcome::Unsuitable | Outcome::Neutral => false,
         };
-        if bad { Verdict::Bad } else { Verdict::Neutral }
+        if bad { CallVerdict::Bad } else { CallVerdict::Neutral }
     }
 
     fn hint(ending: &Ending) -> Option<Duration> {
@@ -222,9 +222,9 @@ impl Watched {
     }
 }
 
-impl Ledger for Watched {
+impl AttemptObserver for ObservedCircuit {
     fn answered(&self, admission: Admission, _: Option<Instant>, head: Instant) {
-        if admission.is_probe() {
+        if admission.is_trial() {
             self.tell(self.circuit.answered(admission, self.at(head)));
         }
     }
@@ -251,35 +251,35 @@ impl Ledger for Watched {
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
         let (verdict, at) = (self.verdict(ending), self.at(now));
         let look = match verdict {
-            Verdict::Good => self.circuit.succeeded(admission, took, at),
-            Verdict::Bad => self.circuit.failed(admission, took, at),
-            Verdict::Neutral | Verdict::Dropped => {
+            CallVerdict::Good => self.circuit.succeeded(admission, took, at),
+            CallVerdict::Bad => self.circuit.failed(admission, took, at),
+            CallVerdict::Neutral | CallVerdict::Dropped => {
                 self.circuit.said_nothing();
                 false
             }
         };
-        if look || admission.is_probe() {
+        if look || admission.is_trial() {
             self.go_on(admission, verdict, took, Self::hint(ending), now);
         }
     }
 
     fn hang_after(&self) -> Option<Duration> {
-        self.terms.hang_after.time(|| self.circuit.latency())
+        self.config.hang_after.time(|| self.circuit.latency())
     }
 
     fn body_hang_after(&self) -> Option<Duration> {
-        self.terms.body_hang_after
+        self.config.body_hang_after
     }
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for ObservedCircuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched")
-            .field("name", &self.terms.name)
+        f.debug_struct("ObservedCircuit")
+            .field("name", &self.config.name)
             .field("circuit", &self.circuit.snapshot(self.now()))
             .finish_non_exhaustive()
     }
 }
 
 /// A circuit that is shared.
-pub(super) type Shared = Arc<Watched>;
+pub(super) type SharedCircuit = Arc<ObservedCircuit>;

@@ -42,11 +42,11 @@ mod wire {
     use http::HeaderMap;
     use std::sync::Arc;
 
-    type Judge = dyn Fn(Option<&HeaderMap>) -> Outcome + Send + Sync;
+    type EndRule = dyn Fn(Option<&HeaderMap>) -> Outcome + Send + Sync;
 
     #[derive(Clone)]
     pub(in crate::classify) enum Rule {
-        Own(Arc<Judge>),
+        Own(Arc<EndRule>),
         Grpc(Codes),
     }
 
@@ -62,7 +62,7 @@ mod wire {
             Self(Rule::Grpc(codes))
         }
 
-        pub(crate) fn judge(&self, trailers: Option<&HeaderMap>) -> (Outcome, Evidence) {
+        pub(crate) fn classify(&self, trailers: Option<&HeaderMap>) -> (Outcome, Evidence) {
             match &self.0 {
                 Rule::Own(rule) => (rule(trailers), Evidence::default()),
                 Rule::Grpc(codes) => codes.at_end(trailers),

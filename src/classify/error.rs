@@ -1,6 +1,6 @@
 //! How the built-in classifiers read an error.
 
-use super::judge::Evidence;
+use super::traits::Evidence;
 use crate::error::{BoxError, FallbackFailed, Refusal};
 use crate::hint::Hint;
 use std::any::Any;
@@ -45,7 +45,7 @@ impl ErrorRules {
         }
     }
 
-    pub(super) fn reads<E: Error + 'static>(&mut self) {
+    pub(super) fn with_error_type<E: Error + 'static>(&mut self) {
         self.views.push(view_of::<E>);
     }
 
@@ -128,8 +128,8 @@ macro_rules! error_setters {
 
         /// Reads the sources of errors of this type as well, see the [module page](super).
         #[must_use]
-        pub fn reads<E: std::error::Error + 'static>(mut self) -> Self {
-            self.errors.reads::<E>();
+        pub fn with_error_type<E: std::error::Error + 'static>(mut self) -> Self {
+            self.errors.with_error_type::<E>();
             self
         }
     };

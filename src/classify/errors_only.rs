@@ -1,7 +1,7 @@
 //! The judgement on results of any kind.
 
 use super::error::ErrorRules;
-use super::judge::{Classify, Evidence};
+use super::traits::{Classify, Evidence};
 use crate::outcome::Outcome;
 use std::error::Error;
 
@@ -31,8 +31,8 @@ impl ErrorsOnly {
 
     /// Reads the sources of errors of this type as well, see the [module page](super).
     #[must_use]
-    pub fn reads<E: Error + 'static>(mut self) -> Self {
-        self.errors.reads::<E>();
+    pub fn with_error_type<E: Error + 'static>(mut self) -> Self {
+        self.errors.with_error_type::<E>();
         self
     }
 }

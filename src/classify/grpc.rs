@@ -2,8 +2,8 @@
 
 use super::end::AtEnd;
 use super::error::{ErrorRules, error_setters};
-use super::found::{EarlyTrailers, Judged};
-use super::judge::{Classify, Evidence};
+use super::marks::{EarlyTrailers, OutcomeMark};
+use super::traits::{Classify, Evidence};
 use crate::hint;
 use crate::outcome::Outcome;
 use http::{HeaderMap, Response};
@@ -15,7 +15,7 @@ const GRPC_STATUS: &str = "grpc-status";
 ///
 /// | answer | outcome |
 /// |---|---|
-/// | [`Judged`] by a layer inside | as that says |
+/// | [`OutcomeMark`] by a layer inside | as that says |
 /// | OK | `Success` |
 /// | UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS, DEADLINE_EXCEEDED | `Failure` |
 /// | RESOURCE_EXHAUSTED | `Throttled` |
@@ -198,10 +198,12 @@ impl Codes {
 impl<B, E: 'static> Classify<Response<B>, E> for GrpcClassifier {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         match result {
-            Ok(answer) => Judged::of(answer).unwrap_or_else(|| match GrpcCode::of_answer(answer) {
-                Some((code, headers)) => self.codes.outcome(code, headers),
-                None => Outcome::Success,
-            }),
+            Ok(answer) => {
+                OutcomeMark::of(answer).unwrap_or_else(|| match GrpcCode::of_answer(answer) {
+                    Some((code, headers)) => self.codes.outcome(code, headers),
+                    None => Outcome::Success,
+                })
+            }
             Err(error) => self.errors.classify(error),
         }
     }

@@ -1,8 +1,8 @@
 //! The judgement on an HTTP answer.
 
 use super::error::{ErrorRules, error_setters};
-use super::found::Judged;
-use super::judge::{Classify, Evidence};
+use super::marks::OutcomeMark;
+use super::traits::{Classify, Evidence};
 use crate::hint::{self, Hint};
 use crate::outcome::Outcome;
 use http::{Response, StatusCode};
@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// | answer | outcome |
 /// |---|---|
-/// | [`Judged`] by a layer inside | as that says |
+/// | [`OutcomeMark`] by a layer inside | as that says |
 /// | 1xx, 2xx, 3xx | `Success` |
 /// | 408 | `Failure` |
 /// | 425, 429 | `Throttled` |
@@ -110,7 +110,7 @@ impl HttpClassifier {
 impl<B, E: 'static> Classify<Response<B>, E> for HttpClassifier {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         match result {
-            Ok(answer) => Judged::of(answer).unwrap_or_else(|| self.by_status(answer)),
+            Ok(answer) => OutcomeMark::of(answer).unwrap_or_else(|| self.by_status(answer)),
             Err(error) => self.errors.classify(error),
         }
     }

@@ -5,7 +5,7 @@
 //! * [`GrpcClassifier`] reads the `grpc-status` of a gRPC answer.
 //! * A closure `Fn(Result<&Response, &Error>) -> Outcome` is a classifier too.
 //!
-//! What a layer inside has found in the body of an answer stands in its extensions ([`Judged`],
+//! What a layer inside has found in the body of an answer stands in its extensions ([`OutcomeMark`],
 //! [`EarlyTrailers`]), where the classifiers of HTTP and gRPC see it.
 //!
 //! # Errors
@@ -21,7 +21,7 @@
 //! use tower_failover::classify::HttpClassifier;
 //! # type ClientError = std::io::Error;
 //!
-//! let classifier = HttpClassifier::new().reads::<ClientError>();
+//! let classifier = HttpClassifier::new().with_error_type::<ClientError>();
 //! # }
 //! ```
 
@@ -29,22 +29,22 @@ mod end;
 mod error;
 mod errors_only;
 #[cfg(feature = "http")]
-mod found;
-#[cfg(feature = "http")]
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
-mod judge;
+#[cfg(feature = "http")]
+mod marks;
+mod traits;
 
-pub(crate) use self::judge::judge;
+pub(crate) use self::traits::assess;
 pub use self::{
     end::AtEnd,
     errors_only::ErrorsOnly,
-    judge::{Classify, Evidence},
+    traits::{Classify, Evidence},
 };
 #[cfg(feature = "http")]
 pub use self::{
-    found::{EarlyTrailers, Judged},
     grpc::{GrpcClassifier, GrpcCode},
     http::HttpClassifier,
+    marks::{EarlyTrailers, OutcomeMark},
 };

@@ -4,7 +4,7 @@
 use super::body::EmptyBody;
 use super::policy::Failed;
 use crate::error::BoxError;
-use crate::replay::sealed::Sealed;
+use crate::sealed::Sealed;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -113,7 +113,7 @@ impl<T: Clone> Clone for Backup<T> {
     }
 }
 
-/// A layer that was not told yet what stands in for a failed answer.
+/// A layer that was not configured yet what stands in for a failed answer.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Undecided;

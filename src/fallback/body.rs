@@ -1,7 +1,8 @@
 //! One answer type for two services.
 
 use super::policy::Degraded;
-use crate::replay::{CopyWith, Plain, Slot, sealed::Sealed};
+use crate::replay::{CopyWith, Plain, Slot};
+use crate::sealed::Sealed;
 
 /// Joins the answer of the first service and that of the fallback into one type.
 ///

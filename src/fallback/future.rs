@@ -5,14 +5,15 @@ use super::body::Join;
 use super::handle::PanicGuard;
 use super::policy::{Failed, FallbackPolicy, attempts_made};
 use super::state::{Standby, Switch};
-use crate::attempts::{Attempts, Luggage};
+use crate::attempt::Arrival;
+use crate::attempt::CarryContext;
+use crate::attempt::{Attempts, RequestContext};
 use crate::budget::Withdrawal;
 use crate::classify::{Classify, Evidence};
 use crate::clock::{self, Instant};
-use crate::deadline::Arrival;
 use crate::error::{BoxError, FallbackFailed};
 use crate::outcome::Outcome;
-use crate::replay::{Carry, Replay};
+use crate::replay::Replay;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -42,27 +43,27 @@ pin_project! {
     pub struct AnswerFuture<F, Res, A, C, P, Req>
     where
         A: Answer<Req, Res>,
-        P: Carry<Req>,
+        P: CarryContext<Req>,
     {
         #[pin]
         first: First<F, A::Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
-        luggage: P::Luggage,
+        context: P::Context,
     }
 }
 
 impl<F, Res, A, C, P, Req> AnswerFuture<F, Res, A, C, P, Req>
 where
     A: Answer<Req, Res>,
-    P: Carry<Req>,
+    P: CarryContext<Req>,
 {
     #[inline]
     pub(super) fn new(
         first: First<F, A::Kept>,
         policy: Arc<FallbackPolicy<A, C, P>>,
-        luggage: P::Luggage,
+        context: P::Context,
     ) -> Self {
-        Self { first, policy, luggage }
+        Self { first, policy, context }
     }
 }
 
@@ -72,7 +73,7 @@ where
     E: Into<BoxError>,
     A: Answer<Req, Res>,
     C: Classify<Res, BoxError>,
-    P: Carry<Req> + Join<Res, A::Alt>,
+    P: CarryContext<Req> + Join<Res, A::Alt>,
 {
     type Output = Result<P::Response, A::Error>;
 
@@ -84,7 +85,7 @@ where
         let result = match this.first.as_mut().project() {
             FirstProjected::Called { future, .. } => match ready!(future.poll(cx)) {
                 Ok(answer)
-                    if this.luggage.policy().no_fallback || !policy.replaces_answer(&answer) =>
+                    if this.context.policy().no_fallback || !policy.replaces_answer(&answer) =>
                 {
                     return Poll::Ready(Ok(policy.kind.first(answer)));
                 }
@@ -93,7 +94,7 @@ where
             FirstProjected::Uncalled { unready } => match unready.take() {
                 Some((error, kept)) => {
                     let Some(error) = Arc::into_inner(error) else { return Poll::Pending };
-                    return Poll::Ready(policy.replace(&*this.luggage, kept, Err(error), false));
+                    return Poll::Ready(policy.replace(&*this.context, kept, Err(error), false));
                 }
                 None => return Poll::Pending,
             },
@@ -101,7 +102,7 @@ where
         // the call goes before the fallback begins
         match this.first.project_replace(First::Uncalled { unready: None }) {
             FirstReplaced::Called { kept, .. } => {
-                Poll::Ready(policy.replace(&*this.luggage, kept, result, true))
+                Poll::Ready(policy.replace(&*this.context, kept, result, true))
             }
             FirstReplaced::Uncalled { .. } => Poll::Pending,
         }
@@ -114,7 +115,7 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
     #[cold]
     fn replace<Req, Res>(
         &self,
-        luggage: &impl Luggage,
+        context: &impl RequestContext,
         kept: A::Kept,
         result: Result<Res, BoxError>,
         called: bool,
@@ -125,13 +126,13 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
         P: Join<Res, A::Alt>,
     {
         let outcome = self.classify.classify(result.as_ref());
-        let attempts = attempts_made(called, luggage.attempts());
+        let attempts = attempts_made(called, context.attempts());
         // an error that is passed on was not to be replaced, and is not counted
         let failed = |result| {
             self.counts.primary(outcome);
             Failed { result, outcome, attempts, kept }
         };
-        let passes = luggage.policy().no_fallback || !self.replaces(outcome, result.is_err());
+        let passes = context.policy().no_fallback || !self.replaces(outcome, result.is_err());
         let _guard = PanicGuard(self.counts.clone());
         let answer = match result {
             Err(error) if passes => self.alternative.unchosen(error, |error| failed(Err(error)))?,
@@ -146,7 +147,7 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
 impl<F, Res, A, C, P, Req> fmt::Debug for AnswerFuture<F, Res, A, C, P, Req>
 where
     A: Answer<Req, Res>,
-    P: Carry<Req>,
+    P: CarryContext<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerFuture").field("policy", &self.policy).finish_non_exhaustive()
@@ -164,7 +165,7 @@ pin_project! {
     {
         #[pin]
         state: State<F, P::Request>,
-        rest: Rest<T, C, P, P::Copies, <P as Carry<Req>>::Luggage>,
+        parts: Parts<T, C, P, P::Copies, <P as CarryContext<Req>>::Context>,
         standby: Option<Pin<Box<Standby<T, G, P::Request, Res>>>>,
     }
 }
@@ -179,9 +180,9 @@ pin_project! {
     }
 }
 
-struct Rest<T, C, P, Copies, L> {
+struct Parts<T, C, P, Copies, L> {
     policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
-    luggage: L,
+    context: L,
     arrival: Arrival,
     copies: Option<Copies>,
 }
@@ -194,12 +195,12 @@ where
     pub(super) fn new(
         first: First<F, Option<Box<P::Request>>>,
         policy: Arc<FallbackPolicy<Backup<T>, C, P>>,
-        luggage: <P as Carry<Req>>::Luggage,
+        context: <P as CarryContext<Req>>::Context,
         copies: P::Copies,
     ) -> Self {
         let arrival = Arrival::default();
-        let rest = Rest { policy, luggage, arrival, copies: Some(copies) };
-        Self { state: State::First { first }, rest, standby: None }
+        let parts = Parts { policy, context, arrival, copies: Some(copies) };
+        Self { state: State::First { first }, parts, standby: None }
     }
 }
 
@@ -221,19 +222,19 @@ where
         let StateProjected::First { first } = this.state.project() else {
             return self.back_up(cx);
         };
-        let policy = &*this.rest.policy;
+        let policy = &*this.parts.policy;
         let (result, unsent) = match first.project() {
             FirstProjected::Called { future, .. } => match future.poll(cx) {
                 Poll::Ready(Ok(answer))
-                    if this.rest.luggage.policy().no_fallback
+                    if this.parts.context.policy().no_fallback
                         || !policy.replaces_answer(&answer) =>
                 {
                     return Poll::Ready(Ok(policy.kind.first(answer)));
                 }
                 Poll::Ready(result) => (result.map_err(Into::into), None),
                 Poll::Pending => {
-                    let rest = this.rest;
-                    rest.arrival.note(rest.luggage.time(), clock::now);
+                    let parts = this.parts;
+                    parts.arrival.note(parts.context.time(), clock::now);
                     return Poll::Pending;
                 }
             },
@@ -268,20 +269,20 @@ where
         unsent: Option<P::Request>,
     ) -> Joined<P, Res, T::Response> {
         let mut this = self.as_mut().project();
-        let rest = this.rest;
-        let policy = &*rest.policy.clone();
+        let parts = this.parts;
+        let policy = &*parts.policy.clone();
         let outcome = policy.classify.classify(result.as_ref());
-        if rest.luggage.policy().no_fallback || !policy.replaces(outcome, result.is_err()) {
+        if parts.context.policy().no_fallback || !policy.replaces(outcome, result.is_err()) {
             return Poll::Ready(result.map(|answer| policy.kind.first(answer)));
         }
         let evidence = policy.classify.evidence(result.as_ref());
         policy.counts.primary(outcome);
         let now = clock::now();
-        rest.arrival.note(rest.luggage.time(), || now);
+        parts.arrival.note(parts.context.time(), || now);
         let sent = unsent.is_none();
-        let known = if sent { rest.luggage.note_failure(outcome, &evidence) } else { outcome };
-        let late = rest.arrival.remaining(rest.luggage.time(), now) == Some(Duration::ZERO);
-        let request = match rest.copies.take() {
+        let known = if sent { parts.context.note_failure(outcome, &evidence) } else { outcome };
+        let late = parts.arrival.remaining(parts.context.time(), now) == Some(Duration::ZERO);
+        let request = match parts.copies.take() {
             _ if late => Err("out of time"),
             Some(copies) => request::<_, _, Req, _>(policy, copies, unsent, known, &evidence, now),
             None => Err("not replayable"),
@@ -305,7 +306,7 @@ where
                 because: outcome,
                 untouched: !sent || evidence.leaves_untouched(known),
                 sent,
-                // an answer that won't be told goes now, an error stays as the source of another
+                // an answer that won't be configured goes now, an error stays as the source of another
                 first: Some(result).filter(|result| policy.first_result || result.is_err()),
                 request: Some(request),
                 withdrawal,
@@ -319,13 +320,13 @@ where
     #[cold]
     fn back_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Joined<P, Res, T::Response> {
         let this = self.project();
-        let (policy, luggage, arrival) =
-            (&*this.rest.policy, &this.rest.luggage, this.rest.arrival);
+        let (policy, context, arrival) =
+            (&*this.parts.policy, &this.parts.context, this.parts.arrival);
         let Some(standby) = this.standby else { return Poll::Pending };
         let guard = PanicGuard(policy.counts.clone());
         let called =
             standby.as_mut().poll_call(cx, policy.within, |request, switch, reader_inside| {
-                let own = luggage.attempts().cloned().or_else(|| {
+                let own = context.attempts().cloned().or_else(|| {
                     // nobody read a record in the first service, and somebody does here
                     let record = reader_inside.then(Attempts::new)?;
                     if let Some(budget) = &policy.budget {
@@ -335,10 +336,10 @@ where
                 });
                 let record = own.map(|own| if switch.sent { own.next() } else { own });
                 let number = record.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
-                let left = arrival.remaining(luggage.time(), clock::now());
+                let left = arrival.remaining(context.time(), clock::now());
                 policy.kind.stamp(request, number, left);
                 if let Some(record) = record.filter(|_| reader_inside) {
-                    policy.kind.put(request, record);
+                    policy.kind.put_attempts(request, record);
                 }
             });
         let result = ready!(called);
@@ -397,6 +398,6 @@ where
     P: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackupFuture").field("policy", &self.rest.policy).finish_non_exhaustive()
+        f.debug_struct("BackupFuture").field("policy", &self.parts.policy).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 
 /// Written on the bad path only.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct FallbackCounts {
     failure: AtomicU64,
     refused: AtomicU64,
     throttled: AtomicU64,
@@ -19,7 +19,7 @@ pub(super) struct Counts {
     withheld: AtomicU64,
 }
 
-impl Counts {
+impl FallbackCounts {
     /// The first service gave a result that the fallback is to replace.
     pub(super) fn primary(&self, outcome: Outcome) {
         let count = match outcome {
@@ -45,8 +45,8 @@ impl Counts {
     }
 }
 
-/// Counts a fallback as failed if it panics while this is held.
-pub(super) struct PanicGuard(pub(super) Arc<Counts>);
+/// FallbackCounts a fallback as failed if it panics while this is held.
+pub(super) struct PanicGuard(pub(super) Arc<FallbackCounts>);
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
@@ -59,7 +59,7 @@ impl Drop for PanicGuard {
 /// Watches the services of one [`FallbackLayer`](super::FallbackLayer) from outside; clones watch the
 /// same.
 #[derive(Clone)]
-pub struct FallbackHandle(pub(super) Arc<Counts>);
+pub struct FallbackHandle(pub(super) Arc<FallbackCounts>);
 
 impl FallbackHandle {
     /// Reads the counts; those of calls in flight may be missing.

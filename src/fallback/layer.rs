@@ -144,17 +144,17 @@ impl<A, C, P> FallbackLayer<A, C, P> {
         self
     }
 
-    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> FallbackLayer<A, D, P> {
         FallbackLayer { policy: self.policy.map(|same| same, |_| classify, |kind| kind) }
     }
 
     /// Judges by this closure.
-    pub fn judge<Res, F>(self, judge: F) -> FallbackLayer<A, F, P>
+    pub fn classify_fn<Res, F>(self, classify: F) -> FallbackLayer<A, F, P>
     where
         F: Fn(Result<&Res, &BoxError>) -> Outcome,
     {
-        self.classify(judge)
+        self.classify(classify)
     }
 
     /// Copies requests in this way, see [`replay`](crate::replay).
@@ -183,7 +183,7 @@ impl<T, C, P> FallbackLayer<Backup<T>, C, P> {
     }
 
     /// Pays for calls of the backup from this account. Default: they are free, since the backup is
-    /// not the service that is in trouble.
+    /// not the service that is in failure_state.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.policy.budget = Some(budget);
         self

@@ -1,7 +1,7 @@
-//! What a fallback layer was told, and what it tells.
+//! What a fallback layer was configured, and what it tells.
 
-use super::handle::Counts;
-use crate::attempts::Attempts;
+use super::handle::FallbackCounts;
+use crate::attempt::Attempts;
 use crate::budget::Budget;
 use crate::classify::Classify;
 use crate::error::BoxError;
@@ -20,7 +20,7 @@ pub struct Failed<Res, Kept = ()> {
     /// How many attempts were made: 0 where the service was not ready to take one, and 1 where the
     /// record of the attempts can't travel.
     pub attempts: u32,
-    /// What was kept of the request, `()` unless the layer was told to keep something.
+    /// What was kept of the request, `()` unless the layer was configured to keep something.
     pub kept: Kept,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct FallbackPolicy<A, C, P> {
     pub(super) budget: Option<Budget>,
     /// When the backup fails too, the first result is returned.
     pub(super) first_result: bool,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<FallbackCounts>,
 }
 
 impl<A, C, P> FallbackPolicy<A, C, P> {

@@ -4,10 +4,11 @@ use super::answer::{Answer, Backup};
 use super::body::Join;
 use super::future::{AnswerFuture, BackupFuture, First};
 use super::policy::FallbackPolicy;
-use crate::attempts::{Attempts, Luggage};
+use crate::attempt::CarryContext;
+use crate::attempt::{Attempts, RequestContext};
 use crate::classify::Classify;
 use crate::error::BoxError;
-use crate::replay::{Carry, Replay};
+use crate::replay::Replay;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -39,7 +40,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
     where
         S: Service<R>,
         S::Error: Into<BoxError>,
-        P: Carry<Req>,
+        P: CarryContext<Req>,
     {
         if self.unready.is_some() {
             if P::CARRIES {
@@ -62,15 +63,15 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
 
     /// Takes what the request brings along, and makes a record if somebody inside reads one.
     #[inline]
-    fn unpack<Req>(&self, request: &mut Req) -> P::Luggage
+    fn take_context<Req>(&self, request: &mut Req) -> P::Context
     where
-        P: Carry<Req>,
+        P: CarryContext<Req>,
     {
-        let mut luggage = self.policy.kind.unpack(request);
+        let mut context = self.policy.kind.take_context(request);
         if self.reader_inside {
-            luggage.open();
+            context.open();
         }
-        luggage
+        context
     }
 
     /// Calls the first service, or tells why it was not ready; `keep` is given the request where it
@@ -84,13 +85,13 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
     ) -> First<S::Future, Kept>
     where
         S: Service<R>,
-        P: Carry<R>,
+        P: CarryContext<R>,
     {
         if let Some(error) = self.unready.take() {
             return First::Uncalled { unready: Some((error, keep(Some(request)))) };
         }
         if let Some(attempts) = attempts.filter(|_| self.reader_inside) {
-            self.policy.kind.put(&mut request, attempts.clone());
+            self.policy.kind.put_attempts(&mut request, attempts.clone());
         }
         First::Called { future: self.inner.call(request), kept: keep(None) }
     }
@@ -102,7 +103,7 @@ where
     S::Error: Into<BoxError>,
     A: Answer<Req, S::Response>,
     C: Classify<S::Response, BoxError>,
-    P: Carry<Req> + Join<S::Response, A::Alt>,
+    P: CarryContext<Req> + Join<S::Response, A::Alt>,
 {
     type Response = P::Response;
     type Error = A::Error;
@@ -115,10 +116,10 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let luggage = self.unpack(&mut request);
+        let context = self.take_context(&mut request);
         let kept = self.policy.alternative.keep(&request);
-        let first = self.call_inner(request, luggage.attempts(), |_| kept);
-        AnswerFuture::new(first, self.policy.clone(), luggage)
+        let first = self.call_inner(request, context.attempts(), |_| kept);
+        AnswerFuture::new(first, self.policy.clone(), context)
     }
 }
 
@@ -142,12 +143,12 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let luggage = self.unpack(&mut request);
-        luggage.deposit(self.policy.budget.as_ref());
-        let keep = !luggage.policy().no_fallback;
+        let context = self.take_context(&mut request);
+        context.deposit(self.policy.budget.as_ref());
+        let keep = !context.policy().no_fallback;
         let (request, copies) = self.policy.kind.start(request, keep);
-        let first = self.call_inner(request, luggage.attempts(), |unsent| unsent.map(Box::new));
-        BackupFuture::new(first, self.policy.clone(), luggage, copies)
+        let first = self.call_inner(request, context.attempts(), |unsent| unsent.map(Box::new));
+        BackupFuture::new(first, self.policy.clone(), context, copies)
     }
 }
 

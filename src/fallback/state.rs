@@ -1,7 +1,7 @@
 //! The backup's turn.
 
 use super::error::BackupTimeout;
-use crate::attempts::Attempts;
+use crate::attempt::Attempts;
 use crate::budget::Withdrawal;
 use crate::clock::{self, Instant, Sleep};
 use crate::error::BoxError;
@@ -40,7 +40,7 @@ pin_project! {
 /// Why the backup stands in, and what for.
 pub(super) struct Switch<Request, Res> {
     pub(super) because: Outcome,
-    /// The first result, as far as it may still be told.
+    /// The first result, as far as it may still be configured.
     pub(super) first: Option<Result<Res, BoxError>>,
     /// The first service did none of the work.
     pub(super) untouched: bool,
@@ -102,7 +102,7 @@ impl<T, F, Request, Res> Standby<T, F, Request, Res> {
         }
     }
 
-    /// Takes what is told about the first result.
+    /// Takes what is configured about the first result.
     pub(super) fn take_first(self: Pin<&mut Self>) -> Option<Result<Res, BoxError>> {
         self.project().switch.first.take()
     }

@@ -7,7 +7,7 @@ use super::policy::FirstFramePolicy;
 use super::state::{Holding, is_decided, pass};
 use crate::clock::{self, Sleep};
 use crate::error::BoxError;
-use crate::rare::Rare;
+use crate::lazy_box::LazyBox;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
@@ -29,7 +29,7 @@ pin_project! {
         #[pin]
         state: State<F, Holding<B, J::Reader>>,
         // armed when the call is first pending
-        timer: Rare<Sleep>,
+        timer: LazyBox<Sleep>,
         // none where the call is exempt: its answer passes as it is
         policy: Option<Arc<FirstFramePolicy<J>>>,
     }
@@ -49,7 +49,7 @@ pin_project! {
 
 impl<F, B, J: Judge> FirstFrameFuture<F, B, J> {
     pub(super) fn new(future: F, policy: Option<Arc<FirstFramePolicy<J>>>) -> Self {
-        Self { state: State::Called { future }, timer: Rare::NONE, policy }
+        Self { state: State::Called { future }, timer: LazyBox::NONE, policy }
     }
 }
 

@@ -4,7 +4,7 @@ use super::events::{Event, EventReader};
 use super::frames::FrameReader;
 use super::messages::{Message, MessageReader};
 use crate::outcome::Outcome;
-use crate::replay::sealed::Sealed;
+use crate::sealed::Sealed;
 use http::HeaderMap;
 use http::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE};
 use std::fmt;

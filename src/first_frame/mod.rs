@@ -52,7 +52,7 @@
 //!
 //! # Example: error events of a model provider
 //!
-//! A judge is any closure. What it rejects goes on as it is, with its [outcome](crate::classify::Judged):
+//! A judge is any closure. What it rejects goes on as it is, with its [outcome](crate::classify::OutcomeMark):
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -61,7 +61,7 @@
 //! use http_body_util::Full;
 //! use tower::{BoxError, Layer, ServiceExt, service_fn};
 //! use tower_failover::Outcome;
-//! use tower_failover::classify::Judged;
+//! use tower_failover::classify::OutcomeMark;
 //! use tower_failover::first_frame::{Event, FirstFrameLayer, Verdict};
 //!
 //! let layer = FirstFrameLayer::http()
@@ -81,7 +81,7 @@
 //!     Ok::<_, BoxError>(Response::new(Full::<bytes::Bytes>::from(body)))
 //! });
 //! let answer = layer.layer(provider).oneshot(Request::new(())).await.unwrap();
-//! let judged = answer.extensions().get::<Judged>().unwrap();
+//! let judged = answer.extensions().get::<OutcomeMark>().unwrap();
 //! assert_eq!(judged.outcome(), Outcome::Throttled { retry_after: None });
 //! # }
 //! ```
@@ -109,8 +109,8 @@
 //! | has a status other than 2xx, or a `grpc-status` in its head | at once, as it is |
 //! | is empty: 204, an answer to HEAD, a `content-length` of 0 | at once, as it is |
 //! | has a record that commits | then |
-//! | has one that is rejected | then, whole, as [`Judged`](crate::classify::Judged) |
-//! | breaks off before that | then, as `Judged` a `Failure`; the error is the body's |
+//! | has one that is rejected | then, whole, as [`OutcomeMark`](crate::classify::OutcomeMark) |
+//! | breaks off before that | then, as `OutcomeMark` a `Failure`; the error is the body's |
 //! | ends before that | then, as good; gRPC is judged by its [`EarlyTrailers`](crate::classify::EarlyTrailers), or the lack of them |
 //! | has more than `limit` bytes before that | then, as good |
 //! | takes longer than `timeout` for that | not at all: [`FirstFrameTimeout`] |

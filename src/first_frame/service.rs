@@ -4,7 +4,7 @@ use super::body::FirstFrameBody;
 use super::future::FirstFrameFuture;
 use super::judge::Judge;
 use super::policy::FirstFramePolicy;
-use crate::attempts::Attempts;
+use crate::attempt::Attempts;
 use crate::error::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};

@@ -3,7 +3,7 @@
 use super::body::{FirstFrameBody, Last};
 use super::judge::{Judge, Sight, Verdict};
 use super::policy::FirstFramePolicy;
-use crate::classify::{EarlyTrailers, Judged};
+use crate::classify::{EarlyTrailers, OutcomeMark};
 use crate::outcome::Outcome;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
@@ -195,6 +195,6 @@ impl<B: Body<Data = Bytes> + Unpin, R: Default> Holding<B, R> {
             outcome = outcome.name(),
             "rejected"
         );
-        self.answer.extensions_mut().insert(Judged::new(outcome));
+        self.answer.extensions_mut().insert(OutcomeMark::new(outcome));
     }
 }

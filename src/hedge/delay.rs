@@ -3,7 +3,7 @@
 use crate::clock::{self, Instant, Looks};
 use crate::histogram::{Histogram, SLICES, SliceNumber};
 use crate::ratio::Ratio;
-use crate::stripe::stripe;
+use crate::striped::stripe;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 

@@ -2,15 +2,16 @@
 
 use super::handle::Skipped;
 use super::policy::HedgePolicy;
-use super::state::{Course, Judged, Race};
-use crate::attempts::{Attempts, Luggage};
+use super::state::{CallState, Classified, Race};
+use crate::attempt::CarryContext;
+use crate::attempt::drop_loser;
+use crate::attempt::{Attempts, RequestContext};
 use crate::classify::Classify;
 use crate::clock::{self, Instant, Sleep};
+use crate::lazy_box::LazyBox;
 use crate::outcome::Outcome;
-use crate::rare::Rare;
-use crate::record::drop_loser;
-use crate::replay::{Carry, Replay};
-use crate::stripe::Held;
+use crate::replay::Replay;
+use crate::striped::StripedRef;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -32,7 +33,7 @@ pin_project! {
         // up to the next hedge, or to the end of the wait for something better than a neutral answer
         #[pin]
         timer: Option<Sleep>,
-        rest: Rest<S, F, C, P, P::Copies, <P as Carry<Req>>::Luggage>,
+        parts: Parts<S, F, C, P, P::Copies, <P as CarryContext<Req>>::Context>,
     }
 }
 
@@ -53,14 +54,14 @@ impl<F> First<F> {
 }
 
 /// All that stays in its place.
-struct Rest<S, F: Future, C, P, Copies, L> {
+struct Parts<S, F: Future, C, P, Copies, L> {
     /// The service that was called; hedges are sent by clones of it.
     inner: S,
-    policy: Held<HedgePolicy<C, P>>,
+    policy: StripedRef<HedgePolicy<C, P>>,
     /// None where the request must not be at two places.
     copies: Option<Copies>,
-    course: Course<L>,
-    race: Rare<Race<F>>,
+    state: CallState<L>,
+    race: LazyBox<Race<F>>,
 }
 
 impl<S, F, C, P, Req> HedgeFuture<S, F, C, P, Req>
@@ -72,13 +73,13 @@ where
     pub(super) fn new(
         inner: S,
         first: F,
-        policy: Held<HedgePolicy<C, P>>,
+        policy: StripedRef<HedgePolicy<C, P>>,
         copies: Option<P::Copies>,
-        luggage: <P as Carry<Req>>::Luggage,
+        context: <P as CarryContext<Req>>::Context,
     ) -> Self {
-        let course = Course::new(luggage);
-        let rest = Rest { inner, policy, copies, course, race: Rare::NONE };
-        Self { first: First::Runs { future: first }, timer: None, rest }
+        let state = CallState::new(context);
+        let parts = Parts { inner, policy, copies, state, race: LazyBox::NONE };
+        Self { first: First::Runs { future: first }, timer: None, parts }
     }
 }
 
@@ -99,25 +100,25 @@ where
         };
         match future.poll(cx) {
             Poll::Ready(result) => {
-                let outcome = this.rest.policy.classify.classify(result.as_ref());
-                if outcome.is_failed() || !this.rest.race.is_none() {
+                let outcome = this.parts.policy.classify.classify(result.as_ref());
+                if outcome.is_failed() || !this.parts.race.is_none() {
                     return self.go_on(cx, Some((outcome, result)));
                 }
-                this.rest.note_latency(outcome);
+                this.parts.note_latency(outcome);
                 // polled again, it sends nothing
-                this.rest.copies = None;
+                this.parts.copies = None;
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                if this.rest.course.began.is_none() {
-                    let due = this.rest.begin();
+                if this.parts.state.began.is_none() {
+                    let due = this.parts.begin();
                     this.timer.as_mut().set(due.map(clock::sleep_until));
                 }
                 let due = match this.timer.as_pin_mut() {
                     Some(timer) => timer.poll(cx).is_ready(),
                     None => false,
                 };
-                if due || !this.rest.race.is_none() { self.go_on(cx, None) } else { Poll::Pending }
+                if due || !this.parts.race.is_none() { self.go_on(cx, None) } else { Poll::Pending }
             }
         }
     }
@@ -137,68 +138,68 @@ where
     fn go_on(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut first: Option<Judged<Result<S::Response, S::Error>>>,
+        mut first: Option<Classified<Result<S::Response, S::Error>>>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        let rest = this.rest;
+        let parts = this.parts;
         if first.is_some() {
             // it goes before anything is decided: it may hold what was counted for it
             this.first.set(First::Over);
-            if rest.course.began.is_none() {
-                rest.begin();
+            if parts.state.began.is_none() {
+                parts.begin();
             }
-        } else if rest.race.is_none() && !this.first.runs() {
+        } else if parts.race.is_none() && !this.first.runs() {
             // polled again after its end
             return Poll::Pending;
         }
         let mut starts = 0;
         loop {
             let mut by_hedge = first.is_none();
-            while let Some((outcome, result)) = first.take().or_else(|| rest.poll_hedges(cx)) {
-                let runs = this.first.runs() || rest.race().runs();
+            while let Some((outcome, result)) = first.take().or_else(|| parts.poll_hedges(cx)) {
+                let runs = this.first.runs() || parts.race().runs();
                 let wins = match outcome {
                     Outcome::Success => true,
-                    Outcome::Neutral => rest.policy.neutral_wins || !runs,
+                    Outcome::Neutral => parts.policy.neutral_wins || !runs,
                     _ => false,
                 };
                 if wins {
                     drop_loser(|| this.first.set(First::Over));
-                    return Poll::Ready(rest.win((outcome, result), by_hedge));
+                    return Poll::Ready(parts.win((outcome, result), by_hedge));
                 }
-                if rest.lose((outcome, result)) {
-                    let until = clock::after(clock::now(), rest.course.delay.unwrap_or_default());
+                if parts.lose((outcome, result)) {
+                    let until = clock::after(clock::now(), parts.state.delay.unwrap_or_default());
                     this.timer.set(Some(clock::sleep_until(until)));
                 }
                 by_hedge = true;
             }
-            let runs = this.first.runs() || rest.race().runs();
+            let runs = this.first.runs() || parts.race().runs();
             let now = clock::now();
             if runs {
-                if let Some(next) = rest.race().take_put_off() {
+                if let Some(next) = parts.race().take_put_off() {
                     this.timer.set(next.map(clock::sleep_until));
                 }
                 let Some(mut timer) = this.timer.as_mut().as_pin_mut() else {
                     return Poll::Pending;
                 };
                 ready!(timer.as_mut().poll(cx));
-                if rest.race().holds_neutral() {
+                if parts.race().holds_neutral() {
                     drop_loser(|| this.first.set(First::Over));
-                    return rest.answer();
+                    return parts.answer();
                 }
-                let (has_turns, postponed) = (rest.has_turns(), rest.race().postponed(now));
+                let (has_turns, postponed) = (parts.has_turns(), parts.race().postponed(now));
                 if let Some(until) = postponed.filter(|_| has_turns) {
                     timer.reset(until);
                     continue;
                 }
-                let sent = has_turns && rest.send::<Req>(cx, now, true);
-                let next = rest.next_due(timer.deadline(), sent, now);
+                let sent = has_turns && parts.send::<Req>(cx, now, true);
+                let next = parts.next_due(timer.deadline(), sent, now);
                 this.timer.set(next.map(clock::sleep_until));
-            } else if rest.has_turns() && rest.send::<Req>(cx, now, false) {
+            } else if parts.has_turns() && parts.send::<Req>(cx, now, false) {
                 // that one may answer at once, and then no timer is needed, nor a runtime
-                let next = rest.next_due(now, true, now);
-                rest.race().put_off(next);
+                let next = parts.next_due(now, true, now);
+                parts.race().put_off(next);
             } else {
-                return rest.answer();
+                return parts.answer();
             }
             starts += 1;
             if starts == MOST_TURNS {
@@ -210,20 +211,20 @@ where
     }
 }
 
-impl<S, F, C, P, Copies, L> Rest<S, F, C, P, Copies, L>
+impl<S, F, C, P, Copies, L> Parts<S, F, C, P, Copies, L>
 where
     F: Future,
-    L: Luggage,
+    L: RequestContext,
 {
     /// The request has to wait; returns when its first hedge is due.
     #[inline(never)]
     fn begin(&mut self) -> Option<Instant> {
-        self.course.begin(&self.policy, self.copies.is_some())
+        self.state.begin(&self.policy, self.copies.is_some())
     }
 
     #[inline]
     fn note_latency(&self, outcome: Outcome) {
-        if let Some(began) = self.course.began.filter(|_| outcome == Outcome::Success) {
+        if let Some(began) = self.state.began.filter(|_| outcome == Outcome::Success) {
             self.policy.wait.record(began);
         }
     }
@@ -235,16 +236,16 @@ where
     /// Whether another hedge may become due.
     fn has_turns(&self) -> bool {
         self.copies.is_some()
-            && self.course.delay.is_some()
-            && self.race.get().is_none_or(|race| race.has_turns(&self.policy, &self.course))
+            && self.state.delay.is_some()
+            && self.race.get().is_none_or(|race| race.has_turns(&self.policy, &self.state))
     }
 
     fn next_due(&self, due: Instant, sent: bool, now: Instant) -> Option<Instant> {
-        self.course.next_due(due, sent, now).filter(|_| self.has_turns())
+        self.state.next_due(due, sent, now).filter(|_| self.has_turns())
     }
 
     /// This is the answer; all that still runs has lost.
-    fn win(&mut self, (outcome, answer): Judged<F::Output>, by_hedge: bool) -> F::Output {
+    fn win(&mut self, (outcome, answer): Classified<F::Output>, by_hedge: bool) -> F::Output {
         drop_loser(|| self.race().give_up());
         self.copies = None;
         self.note_latency(outcome);
@@ -266,13 +267,13 @@ where
     }
 }
 
-impl<S, F, Res, E, C, P, Copies, L> Rest<S, F, C, P, Copies, L>
+impl<S, F, Res, E, C, P, Copies, L> Parts<S, F, C, P, Copies, L>
 where
     F: Future<Output = Result<Res, E>>,
-    L: Luggage,
+    L: RequestContext,
 {
     /// The answer of a hedge, if one has come.
-    fn poll_hedges(&mut self, cx: &mut Context<'_>) -> Option<Judged<Result<Res, E>>>
+    fn poll_hedges(&mut self, cx: &mut Context<'_>) -> Option<Classified<Result<Res, E>>>
     where
         C: Classify<Res, E>,
     {
@@ -281,14 +282,14 @@ where
     }
 
     /// An answer has come that does not win; tells whether the wait for something better begins.
-    fn lose(&mut self, (outcome, result): Judged<Result<Res, E>>) -> bool
+    fn lose(&mut self, (outcome, result): Classified<Result<Res, E>>) -> bool
     where
         C: Classify<Res, E>,
     {
         if outcome.is_failed() {
             let evidence = self.policy.classify.evidence(result.as_ref());
             let race = self.race.get_or_insert_with(Race::new).get_mut();
-            race.note(&self.course, outcome, &evidence);
+            race.note(&self.state, outcome, &evidence);
         }
         self.race().hold((outcome, result))
     }
@@ -322,7 +323,7 @@ where
         P: Replay<Req, Copies = Copies>,
     {
         let race = self.race.get_or_insert_with(Race::new).get_mut();
-        race.take_turn(&self.policy, &self.course, now)?;
+        race.take_turn(&self.policy, &self.state, now)?;
         let paid = match &self.policy.budget {
             Some(budget) if race.is_early() => Some(budget.withdraw_spare(now)),
             Some(budget) => Some(budget.withdraw(now)),
@@ -331,7 +332,7 @@ where
         let paid = paid.map(|paid| paid.ok_or(Skipped::OutOfBudget)).transpose()?;
         // it is never waited for: a clone that is not ready is dropped, with its place in any queue
         let mut service = self.inner.clone();
-        let carries = <P as Carry<Req>>::CARRIES;
+        let carries = <P as CarryContext<Req>>::CARRIES;
         let (ready, reader_inside) =
             Attempts::listen_for_reader(carries, || service.poll_ready(cx));
         if !matches!(ready, Poll::Ready(Ok(()))) {
@@ -343,20 +344,20 @@ where
             paid.spend();
         }
         self.policy.counts.hedge();
-        let record = self.course.luggage.attempts().map(Attempts::next_hedge);
+        let record = self.state.context.attempts().map(Attempts::next_hedge);
         let number = record.as_ref().map_or(race.number(), Attempts::number);
-        let remaining = self.course.remaining(now);
+        let remaining = self.state.remaining(now);
         self.policy.kind.stamp(&mut request, number, remaining);
         if let Some(record) = record.filter(|_| reader_inside) {
             // where others run it is not the last, whatever becomes of it
             let may_follow =
-                beside || record.may_follow() || race.has_turns(&self.policy, &self.course);
-            let deadline = self.course.deadline();
+                beside || record.may_follow() || race.has_turns(&self.policy, &self.state);
+            let deadline = self.state.deadline();
             let record = record.until(deadline).followed(may_follow);
             let record = if self.policy.same_endpoint { record } else { record.elsewhere() };
-            self.policy.kind.put(&mut request, record);
+            self.policy.kind.put_attempts(&mut request, record);
         }
-        tracing::debug!(target: "tower_failover::hedge", number, delay = ?self.course.waited(now), "hedge");
+        tracing::debug!(target: "tower_failover::hedge", number, delay = ?self.state.waited(now), "hedge");
         Ok(service.call(request))
     }
 }
@@ -367,6 +368,6 @@ where
     P: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HedgeFuture").field("course", &self.rest.course).finish_non_exhaustive()
+        f.debug_struct("HedgeFuture").field("state", &self.parts.state).finish_non_exhaustive()
     }
 }

@@ -37,13 +37,13 @@ impl Skipped {
 
 /// Written where a hedge is due, and not on the way of other calls.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct HedgeCounts {
     hedges: AtomicU64,
     won: AtomicU64,
     skipped: [AtomicU64; 6],
 }
 
-impl Counts {
+impl HedgeCounts {
     pub(super) fn hedge(&self) {
         self.hedges.fetch_add(1, Relaxed);
     }
@@ -60,7 +60,7 @@ impl Counts {
 /// Watches the services of one [`HedgeLayer`](super::HedgeLayer) from outside; clones watch the same.
 #[derive(Clone)]
 pub struct HedgeHandle {
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<HedgeCounts>,
     pub(super) wait: Arc<Wait>,
 }
 

@@ -92,17 +92,17 @@ impl<C, P> HedgeLayer<C, P> {
         self
     }
 
-    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> HedgeLayer<D, P> {
         HedgeLayer { policy: self.policy.map(|_| classify, |kind| kind) }
     }
 
     /// Judges by this closure.
-    pub fn judge<Res, E, F>(self, judge: F) -> HedgeLayer<F, P>
+    pub fn classify_fn<Res, E, F>(self, classify: F) -> HedgeLayer<F, P>
     where
         F: Fn(Result<&Res, &E>) -> Outcome,
     {
-        self.classify(judge)
+        self.classify(classify)
     }
 
     /// Copies requests in this way, see [`replay`](crate::replay).

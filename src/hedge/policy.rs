@@ -1,7 +1,7 @@
-//! What a hedge layer was told.
+//! What a hedge layer was configured.
 
 use super::delay::{Delay, Percentile, Wait};
-use super::handle::Counts;
+use super::handle::HedgeCounts;
 use crate::budget::Budget;
 use crate::classify::Evidence;
 use crate::clock;
@@ -20,7 +20,7 @@ pub(super) struct HedgePolicy<C, P> {
     pub(super) wait: Arc<Wait>,
     pub(super) neutral_wins: bool,
     pub(super) same_endpoint: bool,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<HedgeCounts>,
 }
 
 impl<C, P> HedgePolicy<C, P> {

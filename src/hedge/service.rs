@@ -2,11 +2,12 @@
 
 use super::future::HedgeFuture;
 use super::policy::HedgePolicy;
-use crate::attempts::{Attempts, Luggage};
+use crate::attempt::Arrival;
+use crate::attempt::CarryContext;
+use crate::attempt::{Attempts, RequestContext};
 use crate::classify::Classify;
-use crate::deadline::Arrival;
-use crate::replay::{Carry, Replay};
-use crate::stripe::Spread;
+use crate::replay::Replay;
+use crate::striped::Striped;
 use std::fmt;
 use std::mem;
 use std::task::{Context, Poll};
@@ -19,14 +20,14 @@ use tower_service::Service;
 /// Clones share the latencies, the budget and the counts, not the readiness.
 pub struct Hedge<S, C, P> {
     inner: S,
-    policy: Spread<HedgePolicy<C, P>>,
+    policy: Striped<HedgePolicy<C, P>>,
     /// Whether the service that is ready reads the record of the attempts.
     reader_inside: bool,
 }
 
 impl<S, C: Clone, P: Clone> Hedge<S, C, P> {
     pub(super) fn new(inner: S, policy: HedgePolicy<C, P>) -> Self {
-        Self { inner, policy: Spread::new(policy), reader_inside: false }
+        Self { inner, policy: Striped::new(policy), reader_inside: false }
     }
 }
 
@@ -42,7 +43,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let carries = <P as Carry<Req>>::CARRIES;
+        let carries = <P as CarryContext<Req>>::CARRIES;
         let (polled, inside) = Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
         if carries {
             self.reader_inside = inside;
@@ -55,26 +56,26 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = self.policy.hold();
         let kind = &policy.kind;
-        let mut luggage = kind.unpack(&mut request);
+        let mut context = kind.take_context(&mut request);
         if self.reader_inside {
             // nobody outside knows of this call: a record is of use only to a reader inside
-            luggage.open();
+            context.open();
         }
-        luggage.deposit(policy.budget.as_ref());
-        let hedges = luggage.attempts().map_or(0, Attempts::hedges);
-        let keep = hedges < policy.max_hedges && !luggage.policy().no_hedge;
+        context.deposit(policy.budget.as_ref());
+        let hedges = context.attempts().map_or(0, Attempts::hedges);
+        let keep = hedges < policy.max_hedges && !context.policy().no_hedge;
         let (mut first, copies) = kind.start(request, keep);
         // what is not sent twice is not kept either
         let copies = Some(copies).filter(|copies| keep && policy.may_hedge::<Req>(copies));
-        if let Some(attempts) = luggage.attempts().filter(|_| self.reader_inside) {
+        if let Some(attempts) = context.attempts().filter(|_| self.reader_inside) {
             let may_follow = attempts.may_follow() || copies.is_some();
-            let deadline = Arrival::default().deadline(luggage.time());
-            kind.put(&mut first, attempts.clone().until(deadline).followed(may_follow));
+            let deadline = Arrival::default().deadline(context.time());
+            kind.put_attempts(&mut first, attempts.clone().until(deadline).followed(may_follow));
         }
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);
         let future = inner.call(first);
-        HedgeFuture::new(inner, future, policy, copies, luggage)
+        HedgeFuture::new(inner, future, policy, copies, context)
     }
 }
 

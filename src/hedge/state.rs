@@ -2,10 +2,10 @@
 
 use super::handle::Skipped;
 use super::policy::HedgePolicy;
-use crate::attempts::{Attempts, Luggage};
+use crate::attempt::Deadline;
+use crate::attempt::{Attempts, RequestContext};
 use crate::classify::Evidence;
 use crate::clock::{self, Instant};
-use crate::deadline::Deadline;
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use std::future::Future;
@@ -20,18 +20,18 @@ const MIN_ATTEMPT: Duration = Duration::from_millis(10);
 
 /// What is known of a request from the start.
 #[derive(Debug)]
-pub(super) struct Course<L> {
-    pub(super) luggage: L,
+pub(super) struct CallState<L> {
+    pub(super) context: L,
     /// When it first had to wait.
     pub(super) began: Option<Instant>,
     /// From one attempt to the next; none where there is no hedge.
     pub(super) delay: Option<Duration>,
 }
 
-impl<L: Luggage> Course<L> {
+impl<L: RequestContext> CallState<L> {
     #[inline]
-    pub(super) fn new(luggage: L) -> Self {
-        Self { luggage, began: None, delay: None }
+    pub(super) fn new(context: L) -> Self {
+        Self { context, began: None, delay: None }
     }
 
     /// The request has to wait; returns when its first hedge is due.
@@ -46,7 +46,7 @@ impl<L: Luggage> Course<L> {
             self.delay = policy.wait.delay(now);
         }
         let delay = self.delay?;
-        let limit = self.luggage.time().of_arrival(|| now);
+        let limit = self.context.time().of_arrival(|| now);
         let in_time = |left: Duration| left > delay.saturating_add(MIN_ATTEMPT);
         let due = limit.is_none_or(|limit| in_time(limit.remaining_at(now)));
         due.then(|| clock::after(now, delay))
@@ -61,13 +61,13 @@ impl<L: Luggage> Course<L> {
     }
 
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
-        let limit = self.luggage.time().of_arrival(|| self.began.unwrap_or(now));
+        let limit = self.context.time().of_arrival(|| self.began.unwrap_or(now));
         limit.map(|limit| limit.remaining_at(now))
     }
 
     /// The deadline that this layer tells those inside of it.
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.luggage.time().of_arrival(|| self.began.unwrap_or_else(clock::now))
+        self.context.time().of_arrival(|| self.began.unwrap_or_else(clock::now))
     }
 
     /// How long it has waited so far.
@@ -76,19 +76,19 @@ impl<L: Luggage> Course<L> {
     }
 
     fn hedges(&self) -> u32 {
-        self.luggage.attempts().map_or(0, Attempts::hedges)
+        self.context.attempts().map_or(0, Attempts::hedges)
     }
 }
 
 /// An answer, and how it was judged.
-pub(super) type Judged<Answer> = (Outcome, Answer);
+pub(super) type Classified<Answer> = (Outcome, Answer);
 
 /// The attempts beside the first one, and the answers that did not win. It stands apart, since most
 /// requests never need it.
 pub(super) struct Race<F: Future> {
     hedges: Vec<Pin<Box<F>>>,
     /// What is answered if nothing better comes.
-    held: Option<Judged<F::Output>>,
+    held: Option<Classified<F::Output>>,
     /// Hedges that were due, sent or not.
     turns: u32,
     sent: u32,
@@ -161,7 +161,7 @@ impl<F: Future> Race<F> {
 
     /// Keeps an answer that has not won: the last one, unless there is one that did not fail. Tells whether
     /// this is that one.
-    pub(super) fn hold(&mut self, judged: Judged<F::Output>) -> bool {
+    pub(super) fn hold(&mut self, judged: Classified<F::Output>) -> bool {
         if self.holds_neutral() {
             return false;
         }
@@ -174,18 +174,18 @@ impl<F: Future> Race<F> {
         matches!(self.held, Some((Outcome::Neutral, _)))
     }
 
-    pub(super) fn take_held(&mut self) -> Option<Judged<F::Output>> {
+    pub(super) fn take_held(&mut self) -> Option<Classified<F::Output>> {
         self.held.take()
     }
 
     /// Takes down what a failure asks for.
     pub(super) fn note(
         &mut self,
-        course: &Course<impl Luggage>,
+        state: &CallState<impl RequestContext>,
         outcome: Outcome,
         evidence: &Evidence,
     ) {
-        course.luggage.note_failure(outcome, evidence);
+        state.context.note_failure(outcome, evidence);
         let local = evidence.local && outcome == Outcome::Refused;
         let throttled = matches!(outcome, Outcome::Throttled { .. });
         self.only_elsewhere |= local || throttled || outcome == Outcome::Unsuitable;
@@ -205,11 +205,11 @@ impl<F: Future> Race<F> {
     pub(super) fn has_turns<C, P>(
         &self,
         policy: &HedgePolicy<C, P>,
-        course: &Course<impl Luggage>,
+        state: &CallState<impl RequestContext>,
     ) -> bool {
         !self.told_not_to
             && !self.holds_neutral()
-            && self.turns.max(course.hedges()) < policy.max_hedges
+            && self.turns.max(state.hedges()) < policy.max_hedges
     }
 
     /// When a hedge is due that was due at that time, if an answer has asked to wait for longer.
@@ -241,20 +241,20 @@ impl<F: Future> Race<F> {
     pub(super) fn take_turn<C, P>(
         &mut self,
         policy: &HedgePolicy<C, P>,
-        course: &Course<impl Luggage>,
+        state: &CallState<impl RequestContext>,
         now: Instant,
     ) -> Result<(), Skipped> {
         self.turns = self.turns.saturating_add(1);
         if self.told_not_to || self.postponed(now).is_some() {
             return Err(Skipped::ToldNotTo);
         }
-        let elsewhere = course.luggage.attempts().is_some_and(Attempts::untried_left);
-        let balanced = course.luggage.attempts().is_some_and(Attempts::is_balanced);
+        let elsewhere = state.context.attempts().is_some_and(Attempts::untried_left);
+        let balanced = state.context.attempts().is_some_and(Attempts::is_balanced);
         let needed = self.only_elsewhere || (balanced && !policy.same_endpoint);
         if needed && !elsewhere {
             return Err(Skipped::NowhereElse);
         }
-        match course.remaining(now) {
+        match state.remaining(now) {
             Some(left) if left < MIN_ATTEMPT => Err(Skipped::OutOfTime),
             _ => Ok(()),
         }

@@ -19,7 +19,7 @@ fn lost() -> BoxError {
 /// them a byte at a time.
 const MOST_FRAMES: usize = 1_024;
 
-struct Shared<B>(Mutex<State<B>>);
+struct SharedBody<B>(Mutex<State<B>>);
 
 struct State<B> {
     source: Source<B>,
@@ -33,7 +33,7 @@ struct State<B> {
     keeping: bool,
     /// Whether the length was known before the body was sent for the first time.
     exact: bool,
-    places: Vec<Place>,
+    cursors: Vec<Cursor>,
 }
 
 enum Source<B> {
@@ -50,7 +50,7 @@ enum Kept {
 }
 
 /// Where one reader stands.
-enum Place {
+enum Cursor {
     At {
         next: usize,
         waker: Option<Waker>,
@@ -64,15 +64,15 @@ enum Place {
 type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// Makes further copies. Dropping it lets go of all frames that no reader needs any more.
-pub(super) struct Keeper<B>(Option<Arc<Shared<B>>>);
+pub(super) struct Keeper<B>(Option<Arc<SharedBody<B>>>);
 
 /// One copy of the body.
 pub(super) struct Reader<B> {
-    shared: Arc<Shared<B>>,
-    place: usize,
+    shared: Arc<SharedBody<B>>,
+    cursor: usize,
 }
 
-impl<B> Shared<B> {
+impl<B> SharedBody<B> {
     fn lock(&self) -> MutexGuard<'_, State<B>> {
         // a body that panicked left nothing half done: see `read_on`
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,10 +93,10 @@ impl<B> Keeper<B> {
             limit,
             keeping: true,
             exact,
-            places: vec![Place::At { next: 0, waker: None }],
+            cursors: vec![Cursor::At { next: 0, waker: None }],
         };
-        let shared = Arc::new(Shared(Mutex::new(state)));
-        (Reader { shared: shared.clone(), place: 0 }, Self(Some(shared)))
+        let shared = Arc::new(SharedBody(Mutex::new(state)));
+        (Reader { shared: shared.clone(), cursor: 0 }, Self(Some(shared)))
     }
 
     /// Copies of a body that has nothing to send.
@@ -109,7 +109,7 @@ impl<B> Keeper<B> {
         self.copy(|_, _| Vec::new())
     }
 
-    /// A copy for an attempt in the place of all others, whose bodies are lost.
+    /// A copy for an attempt in the cursor of all others, whose bodies are lost.
     pub(super) fn instead(&self) -> Option<ReplayBody<B>> {
         self.copy(State::lose_all_but)
     }
@@ -123,11 +123,11 @@ impl<B> Keeper<B> {
         if !state.keeping || matches!(state.source, Source::Broken) {
             return None;
         }
-        let place = state.new_place();
-        let wakers = others(&mut state, place);
+        let cursor = state.new_cursor();
+        let wakers = others(&mut state, cursor);
         drop(state);
         wake(wakers);
-        Some(ReplayBody::kept(Reader { shared: shared.clone(), place }))
+        Some(ReplayBody::kept(Reader { shared: shared.clone(), cursor }))
     }
 }
 
@@ -148,24 +148,24 @@ impl<B> State<B> {
         self.first + self.frames.len()
     }
 
-    /// A place at the start, where a dropped reader was if there is one.
-    fn new_place(&mut self) -> usize {
-        let free = self.places.iter().position(|place| matches!(place, Place::Gone));
-        let place = free.unwrap_or(self.places.len());
+    /// A cursor at the start, where a dropped reader was if there is one.
+    fn new_cursor(&mut self) -> usize {
+        let free = self.cursors.iter().position(|cursor| matches!(cursor, Cursor::Gone));
+        let cursor = free.unwrap_or(self.cursors.len());
         if free.is_none() {
-            self.places.push(Place::Gone);
+            self.cursors.push(Cursor::Gone);
         }
-        self.places[place] = Place::At { next: 0, waker: None };
-        place
+        self.cursors[cursor] = Cursor::At { next: 0, waker: None };
+        cursor
     }
 
     /// A waker for the original that wakes, beside this reader, all others that wait for it: the last
     /// one to ask may not come back for what it asked for. None if no other waits.
     fn waker_of_all(&self, reader: usize, own: &Waker) -> Option<Waker> {
-        let others = self.places.iter().enumerate().filter(|(at, _)| *at != reader);
+        let others = self.cursors.iter().enumerate().filter(|(at, _)| *at != reader);
         let mut wakers: Vec<_> = others
-            .filter_map(|(_, place)| match place {
-                Place::At { waker, .. } => waker.clone(),
+            .filter_map(|(_, cursor)| match cursor {
+                Cursor::At { waker, .. } => waker.clone(),
                 _ => None,
             })
             .collect();
@@ -177,11 +177,11 @@ impl<B> State<B> {
     }
 
     /// Takes all wakers of readers that stand at the end of what is kept.
-    fn waiting(&mut self) -> Vec<Waker> {
-        self.places
+    fn waiters(&mut self) -> Vec<Waker> {
+        self.cursors
             .iter_mut()
-            .filter_map(|place| match place {
-                Place::At { waker, .. } => waker.take(),
+            .filter_map(|cursor| match cursor {
+                Cursor::At { waker, .. } => waker.take(),
                 _ => None,
             })
             .collect()
@@ -189,10 +189,10 @@ impl<B> State<B> {
 
     fn lose_all_but(&mut self, reader: usize) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        for (_, place) in self.places.iter_mut().enumerate().filter(|(at, _)| *at != reader) {
-            if let Place::At { waker, .. } = place {
+        for (_, cursor) in self.cursors.iter_mut().enumerate().filter(|(at, _)| *at != reader) {
+            if let Cursor::At { waker, .. } = cursor {
                 wakers.extend(waker.take());
-                *place = Place::Lost;
+                *cursor = Cursor::Lost;
             }
         }
         wakers
@@ -203,8 +203,8 @@ impl<B> State<B> {
         if self.keeping {
             return Vec::new();
         }
-        let needed = self.places.iter().filter_map(|place| match place {
-            Place::At { next, .. } => Some(*next),
+        let needed = self.cursors.iter().filter_map(|cursor| match cursor {
+            Cursor::At { next, .. } => Some(*next),
             _ => None,
         });
         let done = needed.min().unwrap_or(usize::MAX).saturating_sub(self.first);
@@ -218,9 +218,9 @@ impl<B> State<B> {
     /// Returns the readers to wake.
     fn keep(&mut self, frame: &Frame<Bytes>, reader: usize) -> Vec<Waker> {
         let others =
-            |(at, place): (usize, &Place)| at != reader && matches!(place, Place::At { .. });
+            |(at, cursor): (usize, &Cursor)| at != reader && matches!(cursor, Cursor::At { .. });
         let kept = Kept::of(frame);
-        if !self.keeping && !self.places.iter().enumerate().any(others) {
+        if !self.keeping && !self.cursors.iter().enumerate().any(others) {
             self.first += 1;
             return Vec::new();
         }
@@ -228,7 +228,7 @@ impl<B> State<B> {
         if fits && self.frames.len() < MOST_FRAMES {
             self.size += kept.size();
             self.frames.push_back(kept);
-            return self.waiting();
+            return self.waiters();
         }
         self.keeping = false;
         // stands for the frame that is not kept; `let_go` sees to the others
@@ -243,7 +243,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn read(&mut self, reader: usize, cx: &mut Context<'_>) -> (PolledFrame, Vec<Waker>) {
-        let Place::At { next, .. } = &mut self.places[reader] else {
+        let Cursor::At { next, .. } = &mut self.cursors[reader] else {
             return (Poll::Ready(Some(Err(lost()))), Vec::new());
         };
         if let Some(kept) = self.frames.get(*next - self.first) {
@@ -263,7 +263,7 @@ where
         // its data is read here as well, which may panic too
         let polled = Pin::new(&mut body).poll_frame(source_cx).map_ok(in_bytes);
         let waker = polled.is_pending().then(|| cx.waker().clone());
-        self.places[reader] = Place::At { next, waker };
+        self.cursors[reader] = Cursor::At { next, waker };
         match polled {
             Poll::Pending => {
                 self.source = Source::Open(body);
@@ -273,17 +273,17 @@ where
                 self.source = Source::Open(body);
                 // one without data adds nothing, and endlessly many of them would add up
                 let wakers = if frame.data_ref().is_some_and(Bytes::is_empty) {
-                    self.waiting()
+                    self.waiters()
                 } else {
-                    self.places[reader] = Place::At { next: next + 1, waker: None };
+                    self.cursors[reader] = Cursor::At { next: next + 1, waker: None };
                     self.keep(&frame, reader)
                 };
                 (Poll::Ready(Some(Ok(frame))), wakers)
             }
-            Poll::Ready(Some(Err(error))) => (Poll::Ready(Some(Err(error.into()))), self.waiting()),
+            Poll::Ready(Some(Err(error))) => (Poll::Ready(Some(Err(error.into()))), self.waiters()),
             Poll::Ready(None) => {
                 self.source = Source::Ended;
-                (Poll::Ready(None), self.waiting())
+                (Poll::Ready(None), self.waiters())
             }
         }
     }
@@ -297,7 +297,7 @@ where
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let mut state = self.shared.lock();
         let kept_before = state.keeping;
-        let (frame, wakers) = state.read(self.place, cx);
+        let (frame, wakers) = state.read(self.cursor, cx);
         let too_long = (kept_before && !state.keeping).then_some(state.limit);
         let freed = state.let_go();
         drop(state);
@@ -311,8 +311,8 @@ where
 
     pub(super) fn is_end_stream(&self) -> bool {
         let state = self.shared.lock();
-        match &state.places[self.place] {
-            Place::At { next, .. } if *next == state.end() => match &state.source {
+        match &state.cursors[self.cursor] {
+            Cursor::At { next, .. } if *next == state.end() => match &state.source {
                 Source::Open(body) => body.is_end_stream(),
                 Source::Ended => true,
                 Source::Broken => false,
@@ -323,7 +323,7 @@ where
 
     pub(super) fn size_hint(&self) -> SizeHint {
         let state = self.shared.lock();
-        let Place::At { next, .. } = &state.places[self.place] else { return SizeHint::new() };
+        let Cursor::At { next, .. } = &state.cursors[self.cursor] else { return SizeHint::new() };
         let kept = state.frames.iter().skip(*next - state.first).map(Kept::data_size);
         let kept = kept.fold(0_u64, |sum, size| sum.saturating_add(size as u64));
         let rest = match &state.source {
@@ -346,10 +346,10 @@ where
 impl<B> Drop for Reader<B> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.places[self.place] = Place::Gone;
+        state.cursors[self.cursor] = Cursor::Gone;
         let freed = state.let_go();
         // it may have been this reader whom the original would have woken
-        let wakers = state.waiting();
+        let wakers = state.waiters();
         drop(state);
         drop(freed);
         wake(wakers);

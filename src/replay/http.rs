@@ -1,15 +1,18 @@
 //! Requests of HTTP and gRPC.
 
+use super::body::{MapBody, ReplayBody, Same};
 use super::buffer::Keeper;
-use super::{Carried, Carry, MapBody, Replay, ReplayBody, Same, TimeLimit, sealed::Sealed};
-use crate::attempts::Attempts;
+use super::kind::Replay;
+use crate::attempt::{
+    AnswerRecorder, Attempts, CarryContext, Deadline, End, FullContext, RecordBody, RequestPolicy,
+    TimeLimit, read_grpc_timeout, write_grpc_timeout,
+};
 use crate::classify::Evidence;
-use crate::deadline::{Deadline, read_grpc_timeout, write_grpc_timeout};
 use crate::outcome::Outcome;
-use crate::policy::Policy;
+use crate::sealed::Sealed;
 use http::header::{HeaderName, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// | `Failure`, and `Neutral` where a fallback was told to act on it | no | yes |
 ///
 /// Idempotent are GET, HEAD, PUT, DELETE, OPTIONS and TRACE; a request with an `Idempotency-Key`
-/// header or a [`Policy`] that says so; and what [`idempotent`](Self::idempotent) and
+/// header or a [`RequestPolicy`] that says so; and what [`idempotent`](Self::idempotent) and
 /// [`idempotent_if`](Self::idempotent_if) name. CONNECT and requests to upgrade the connection are
 /// sent once.
 ///
@@ -116,7 +119,7 @@ impl Rule {
     fn is_idempotent(&self, head: &Parts) -> bool {
         is_idempotent_method(&head.method)
             || head.headers.contains_key(IDEMPOTENCY_KEY)
-            || head.extensions.get::<Policy>().is_some_and(|policy| policy.idempotent)
+            || head.extensions.get::<RequestPolicy>().is_some_and(|policy| policy.idempotent)
             || self.paths.iter().any(|path| matches(path, head.uri.path()))
             || self.predicate.as_ref().is_some_and(|predicate| predicate(head))
     }
@@ -157,31 +160,45 @@ impl<M> fmt::Debug for Http<M> {
 
 impl<M> Sealed for Http<M> {}
 
-impl<B, M> Carry<Request<B>> for Http<M> {
+impl<B, M> CarryContext<Request<B>> for Http<M> {
     const CARRIES: bool = true;
 
-    type Luggage = Carried;
+    type Context = FullContext;
 
-    fn unpack(&self, request: &mut Request<B>) -> Carried {
+    fn take_context(&self, request: &mut Request<B>) -> FullContext {
         let attempts = request.extensions_mut().remove();
-        carried(request, attempts)
+        full_context(request, attempts)
     }
 
-    fn peek(&self, request: &mut Request<B>) -> Carried {
+    fn read_context(&self, request: &mut Request<B>) -> FullContext {
         let attempts = request.extensions().get().cloned();
-        carried(request, attempts)
+        full_context(request, attempts)
     }
 
-    fn put(&self, request: &mut Request<B>, attempts: Attempts) {
+    fn put_attempts(&self, request: &mut Request<B>, attempts: Attempts) {
         request.extensions_mut().insert(attempts);
     }
 }
 
-fn carried<B>(request: &Request<B>, attempts: Option<Attempts>) -> Carried {
+fn full_context<B>(request: &Request<B>, attempts: Option<Attempts>) -> FullContext {
     let timeout = request.headers().get(GRPC_TIMEOUT).and_then(read_grpc_timeout);
     let extensions = request.extensions();
     let time = TimeLimit { deadline: extensions.get::<Deadline>().copied(), timeout };
-    Carried::new(attempts, time, extensions.get::<Policy>().copied().unwrap_or_default())
+    FullContext::new(attempts, time, extensions.get::<RequestPolicy>().copied().unwrap_or_default())
+}
+
+impl<B: Body, M> End<Response<B>> for Http<M> {
+    type Response = Response<RecordBody<B>>;
+
+    const LATER: bool = true;
+
+    fn ended(answer: Response<B>) -> Self::Response {
+        answer.map(RecordBody::ended)
+    }
+
+    fn goes_on(answer: Response<B>, recorder: AnswerRecorder) -> Self::Response {
+        answer.map(|body| RecordBody::goes_on(body, recorder))
+    }
 }
 
 /// What is kept of an HTTP request for further attempts.

@@ -23,17 +23,12 @@ mod plain;
 
 #[cfg(feature = "http")]
 pub(crate) use self::http::http_kind_setters;
-pub(crate) use self::kind::sealed;
-pub use self::kind::{Carry, Replay};
+pub use self::kind::Replay;
 pub use self::plain::{CopyWith, Plain, Slot};
 #[cfg(feature = "http")]
 pub use self::{
     body::{MapBody, ReplayBody, Same},
     http::{Http, HttpCopies},
 };
-#[doc(hidden)]
-pub use crate::attempts::{Carried, Luggage};
-#[doc(hidden)]
-pub use crate::deadline::TimeLimit;
 #[cfg(feature = "http")]
 pub use crate::error::RequestBodyLost;

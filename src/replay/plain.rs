@@ -1,10 +1,12 @@
 //! Requests that are not HTTP.
 
-use super::{Carried, Carry, Replay, TimeLimit, sealed::Sealed};
-use crate::attempts::Attempts;
+use super::kind::Replay;
+use crate::attempt::{
+    AnswerRecorder, Attempts, CarryContext, End, FullContext, RequestPolicy, TimeLimit,
+};
 use crate::classify::Evidence;
 use crate::outcome::Outcome;
-use crate::policy::Policy;
+use crate::sealed::Sealed;
 use std::fmt;
 use std::time::Duration;
 
@@ -93,40 +95,69 @@ macro_rules! carry_nothing {
     () => {
         const CARRIES: bool = false;
 
-        type Luggage = ();
+        type Context = ();
 
-        fn unpack(&self, _: &mut Req) {}
+        fn take_context(&self, _: &mut Req) {}
 
-        fn peek(&self, _: &mut Req) {}
+        fn read_context(&self, _: &mut Req) {}
 
-        fn put(&self, _: &mut Req, _: Attempts) {}
+        fn put_attempts(&self, _: &mut Req, _: Attempts) {}
     };
 }
 
-impl<Req> Carry<Req> for Plain {
+impl<Req> CarryContext<Req> for Plain {
     carry_nothing!();
 }
 
-impl<Req> Carry<Req> for CopyWith<Req> {
+impl<Req> CarryContext<Req> for CopyWith<Req> {
     carry_nothing!();
 }
 
-impl<Req> Carry<Req> for Slot<Req> {
+impl<Req> CarryContext<Req> for Slot<Req> {
     const CARRIES: bool = true;
 
-    type Luggage = Carried;
+    type Context = FullContext;
 
-    fn unpack(&self, request: &mut Req) -> Carried {
-        Carried::new((self.0)(request).take(), TimeLimit::default(), Policy::new())
+    fn take_context(&self, request: &mut Req) -> FullContext {
+        FullContext::new((self.0)(request).take(), TimeLimit::default(), RequestPolicy::new())
     }
 
-    fn peek(&self, request: &mut Req) -> Carried {
-        Carried::new((self.0)(request).clone(), TimeLimit::default(), Policy::new())
+    fn read_context(&self, request: &mut Req) -> FullContext {
+        FullContext::new((self.0)(request).clone(), TimeLimit::default(), RequestPolicy::new())
     }
 
-    fn put(&self, request: &mut Req, attempts: Attempts) {
+    fn put_attempts(&self, request: &mut Req, attempts: Attempts) {
         *(self.0)(request) = Some(attempts);
     }
+}
+
+macro_rules! ends_with_the_answer {
+    () => {
+        type Response = Res;
+
+        const LATER: bool = false;
+
+        #[inline]
+        fn ended(answer: Res) -> Res {
+            answer
+        }
+
+        fn goes_on(answer: Res, _: AnswerRecorder) -> Res {
+            answer
+        }
+    };
+}
+
+impl<Res> End<Res> for Plain {
+    ends_with_the_answer!();
+}
+
+impl<Req, Res> End<Res> for CopyWith<Req> {
+    ends_with_the_answer!();
+}
+
+impl<Req, Res> End<Res> for Slot<Req> {
+    ends_with_the_answer!();
 }
 
 /// The rest of [`Replay`], for kinds that keep one copy of the request and copy that one again.

@@ -2,13 +2,14 @@
 
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
-use super::state::{Again, Course, Plan};
-use crate::attempts::{Attempts, Luggage};
+use super::state::{CallState, NextAttempt, RetryState};
+use crate::attempt::CarryContext;
+use crate::attempt::{Attempts, RequestContext};
 use crate::classify::Classify;
 use crate::clock;
+use crate::lazy_box::LazyBox;
 use crate::outcome::Outcome;
-use crate::rare::Rare;
-use crate::replay::{Carry, Replay};
+use crate::replay::Replay;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -22,7 +23,7 @@ pin_project! {
     /// The future of [`Retry`](super::Retry).
     ///
     /// `S` is the service that is called and `F` its future. No bound on `S` stands here: rustc would
-    /// have to show again in every task that sends the future to a thread that it holds, and can't for
+    /// have to show retry in every task that sends the future to a thread that it holds, and can't for
     /// services with a `BoxError`.
     pub struct RetryFuture<S, F, C, P, Req>
     where
@@ -30,7 +31,7 @@ pin_project! {
     {
         #[pin]
         state: State<F>,
-        rest: Rest<S, C, P, P::Copies, P::Request, <P as Carry<Req>>::Luggage>,
+        parts: Parts<S, C, P, P::Copies, P::Request, <P as CarryContext<Req>>::Context>,
     }
 }
 
@@ -39,19 +40,19 @@ pin_project! {
     enum State<F> {
         // an attempt is on its way
         Attempt { #[pin] future: F },
-        // the next one waits its delay, and then for the service to be ready again
+        // the next one waits its delay, and then for the service to be ready retry
         Between,
     }
 }
 
 /// All that stays in its place from attempt to attempt.
-struct Rest<S, C, P, Copies, Request, L> {
-    /// The service that was ready and called: it will be ready again before the next attempt.
+struct Parts<S, C, P, Copies, Request, L> {
+    /// The service that was ready and called: it will be ready retry before the next attempt.
     inner: S,
     policy: Arc<RetryPolicy<C, P>>,
     copies: Option<Copies>,
-    course: Course<L>,
-    again: Rare<Again<Request>>,
+    state: CallState<L>,
+    retry: LazyBox<RetryState<Request>>,
 }
 
 impl<S, F, C, P, Req> RetryFuture<S, F, C, P, Req>
@@ -64,11 +65,11 @@ where
         first: F,
         policy: Arc<RetryPolicy<C, P>>,
         copies: P::Copies,
-        luggage: <P as Carry<Req>>::Luggage,
+        context: <P as CarryContext<Req>>::Context,
     ) -> Self {
-        let course = Course::new(luggage);
-        let rest = Rest { inner, policy, copies: Some(copies), course, again: Rare::NONE };
-        Self { state: State::Attempt { future: first }, rest }
+        let state = CallState::new(context);
+        let parts = Parts { inner, policy, copies: Some(copies), state, retry: LazyBox::NONE };
+        Self { state: State::Attempt { future: first }, parts }
     }
 }
 
@@ -88,10 +89,10 @@ where
             return self.go_on(cx, None);
         };
         let Poll::Ready(result) = future.poll(cx) else {
-            this.rest.course.arrive(&this.rest.policy, clock::now);
+            this.parts.state.arrive(&this.parts.policy, clock::now);
             return Poll::Pending;
         };
-        let outcome = this.rest.policy.classify.classify(result.as_ref());
+        let outcome = this.parts.policy.classify.classify(result.as_ref());
         if !outcome.is_failed() {
             return Poll::Ready(result);
         }
@@ -102,7 +103,7 @@ where
 /// How many attempts are started in one poll.
 const MOST_TURNS: u32 = 32;
 
-type Judged<Res, E> = (Outcome, Result<Res, E>);
+type Classified<Res, E> = (Outcome, Result<Res, E>);
 
 impl<S, C, P, Req> RetryFuture<S, S::Future, C, P, Req>
 where
@@ -115,25 +116,25 @@ where
     fn go_on(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut failed: Option<Judged<S::Response, S::Error>>,
+        mut failed: Option<Classified<S::Response, S::Error>>,
     ) -> Poll<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        let rest = this.rest;
+        let parts = this.parts;
         let mut turns = 0;
         loop {
             if let Some((outcome, result)) = failed.take() {
                 // the attempt goes before anything is decided: it may hold what was counted for it
                 this.state.set(State::Between);
-                let Some(delay) = rest.after_failure::<Req>(outcome, &result) else {
+                let Some(delay) = parts.after_failure::<Req>(outcome, &result) else {
                     return Poll::Ready(result);
                 };
                 // and its answer goes before the delay begins
                 drop(result);
-                rest.wait(delay);
+                parts.wait(delay);
             }
             let result = match this.state.as_mut().project() {
                 StateProjected::Attempt { future } => ready!(future.poll(cx)),
-                StateProjected::Between => match ready!(rest.start_again::<Req>(cx)) {
+                StateProjected::Between => match ready!(parts.start_again::<Req>(cx)) {
                     Ok(future) => {
                         this.state.set(State::Attempt { future });
                         turns += 1;
@@ -147,7 +148,7 @@ where
                     Err(error) => Err(error),
                 },
             };
-            let outcome = rest.policy.classify.classify(result.as_ref());
+            let outcome = parts.policy.classify.classify(result.as_ref());
             if !outcome.is_failed() {
                 return Poll::Ready(result);
             }
@@ -156,10 +157,10 @@ where
     }
 }
 
-impl<S, C, P, Copies, Request, L> Rest<S, C, P, Copies, Request, L>
+impl<S, C, P, Copies, Request, L> Parts<S, C, P, Copies, Request, L>
 where
     S: Service<Request>,
-    L: Luggage,
+    L: RequestContext,
 {
     /// Decides on another attempt and prepares it; returns the delay before it.
     fn after_failure<Req>(
@@ -174,11 +175,11 @@ where
         let policy = &*self.policy;
         let evidence = policy.classify.evidence(result.as_ref());
         let now = clock::now();
-        let course = &mut self.course;
-        course.arrive(policy, || now);
-        let again = self.again.get_or_insert_with(|| Again::new(policy));
-        let plan = again.project().plan;
-        let known = course.luggage.note_failure(outcome, &evidence);
+        let state = &mut self.state;
+        state.arrive(policy, || now);
+        let retry = self.retry.get_or_insert_with(|| RetryState::new(policy));
+        let next = retry.project().next;
+        let known = state.context.note_failure(outcome, &evidence);
         let asked = match &mut self.copies {
             None => Err(GaveUp::OutOfRetries),
             Some(_) if policy.max_retries == 0 => Err(GaveUp::OutOfRetries),
@@ -186,19 +187,19 @@ where
                 Err(GaveUp::NotRepeatable)
             }
             Some(copies) => {
-                plan.ask(policy, course, outcome, &evidence, now).and_then(|delay| {
-                    // one that was prepared and never sent serves again
-                    plan.request = plan.request.take().or_else(|| policy.kind.instead(copies));
-                    plan.request.as_ref().map(|_| delay).ok_or(GaveUp::NotReplayable)
+                next.ask(policy, state, outcome, &evidence, now).and_then(|delay| {
+                    // one that was prepared and never sent serves retry
+                    next.request = next.request.take().or_else(|| policy.kind.instead(copies));
+                    next.request.as_ref().map(|_| delay).ok_or(GaveUp::NotReplayable)
                 })
             }
         };
         match asked {
             Ok(delay) => {
-                plan.commit(course);
+                next.commit(state);
                 tracing::debug!(
                     target: "tower_failover::retry",
-                    retry = plan.retries(course),
+                    retry = next.retries(state),
                     outcome = outcome.name(),
                     delay = ?delay,
                     "retry"
@@ -206,11 +207,11 @@ where
                 Some(delay)
             }
             Err(why) => {
-                plan.miss();
+                next.miss();
                 policy.counts.gave_up(why);
                 tracing::debug!(
                     target: "tower_failover::retry",
-                    retries = plan.retries(course),
+                    retries = next.retries(state),
                     outcome = outcome.name(),
                     reason = why.name(),
                     "gave up"
@@ -221,9 +222,9 @@ where
     }
 
     fn wait(&mut self, delay: Duration) {
-        if let Some(again) = self.again.as_pin_mut().filter(|_| !delay.is_zero()) {
+        if let Some(retry) = self.retry.as_pin_mut().filter(|_| !delay.is_zero()) {
             let until = clock::after(clock::now(), delay);
-            again.project().sleep.set(Some(clock::sleep_until(until)));
+            retry.project().sleep.set(Some(clock::sleep_until(until)));
         }
     }
 
@@ -232,28 +233,28 @@ where
     where
         P: Replay<Req, Copies = Copies, Request = Request>,
     {
-        // polled again after a panic
-        let Some(again) = self.again.as_pin_mut() else { return Poll::Pending };
-        let mut again = again.project();
-        if let Some(sleep) = again.sleep.as_mut().as_pin_mut() {
+        // polled retry after a panic
+        let Some(retry) = self.retry.as_pin_mut() else { return Poll::Pending };
+        let mut retry = retry.project();
+        if let Some(sleep) = retry.sleep.as_mut().as_pin_mut() {
             ready!(sleep.poll(cx));
-            again.sleep.set(None);
+            retry.sleep.set(None);
         }
-        let plan = again.plan;
-        let carries = <P as Carry<Req>>::CARRIES;
+        let next = retry.next;
+        let carries = <P as CarryContext<Req>>::CARRIES;
         let (ready, reader_inside) =
             Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
         if let Err(error) = ready!(ready) {
-            plan.miss();
+            next.miss();
             return Poll::Ready(Err(error));
         }
-        if plan.retries(&self.course) >= self.policy.max_retries {
+        if next.retries(&self.state) >= self.policy.max_retries {
             self.copies = None;
         }
         let copies = self.copies.as_ref();
         let may_follow = copies.is_some_and(|copies| self.policy.may_follow::<Req>(copies));
         let record = (reader_inside, may_follow);
-        let Some(request) = Self::next_request(plan, &self.policy, &self.course, record) else {
+        let Some(request) = Self::next_request(next, &self.policy, &self.state, record) else {
             return Poll::Pending;
         };
         self.policy.counts.retry();
@@ -262,20 +263,20 @@ where
 
     /// The request of the attempt that starts now; none if the last one panicked.
     fn next_request<Req>(
-        plan: &mut Plan<Request>,
+        next: &mut NextAttempt<Request>,
         policy: &RetryPolicy<C, P>,
-        course: &Course<L>,
+        state: &CallState<L>,
         (reader_inside, may_follow): (bool, bool),
     ) -> Option<Request>
     where
         P: Replay<Req, Copies = Copies, Request = Request>,
     {
-        let mut request = plan.request.take()?;
-        let (number, record) = plan.begin(course);
-        policy.kind.stamp(&mut request, number, course.remaining(policy, clock::now()));
+        let mut request = next.request.take()?;
+        let (number, record) = next.begin(state);
+        policy.kind.stamp(&mut request, number, state.remaining(policy, clock::now()));
         if let Some(record) = record.filter(|_| reader_inside) {
-            let record = record.until(course.deadline(policy)).followed(may_follow);
-            policy.kind.put(&mut request, record);
+            let record = record.until(state.deadline(policy)).followed(may_follow);
+            policy.kind.put_attempts(&mut request, record);
         }
         Some(request)
     }
@@ -286,6 +287,6 @@ where
     P: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryFuture").field("course", &self.rest.course).finish_non_exhaustive()
+        f.debug_struct("RetryFuture").field("state", &self.parts.state).finish_non_exhaustive()
     }
 }

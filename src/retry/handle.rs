@@ -34,12 +34,12 @@ impl GaveUp {
 
 /// Written on the bad path only.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct RetryCounts {
     retries: AtomicU64,
     gave_up: [AtomicU64; 8],
 }
 
-impl Counts {
+impl RetryCounts {
     pub(super) fn retry(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
@@ -51,7 +51,7 @@ impl Counts {
 
 /// Watches the services of one [`RetryLayer`](super::RetryLayer) from outside; clones watch the same.
 #[derive(Clone)]
-pub struct RetryHandle(pub(super) Arc<Counts>);
+pub struct RetryHandle(pub(super) Arc<RetryCounts>);
 
 impl RetryHandle {
     /// Reads the counts; those of calls in flight may be missing.

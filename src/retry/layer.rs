@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower_layer::Layer;
 
-/// Sends requests again that failed. The [module page](super) has the defaults and their order.
+/// Sends requests retry that failed. The [module page](super) has the defaults and their order.
 ///
 /// # Sharing
 ///
@@ -115,17 +115,17 @@ impl<C, P> RetryLayer<C, P> {
         self
     }
 
-    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> RetryLayer<D, P> {
         RetryLayer { policy: self.policy.map(|_| classify, |kind| kind) }
     }
 
     /// Judges by this closure.
-    pub fn judge<Res, E, F>(self, judge: F) -> RetryLayer<F, P>
+    pub fn classify_fn<Res, E, F>(self, classify: F) -> RetryLayer<F, P>
     where
         F: Fn(Result<&Res, &E>) -> Outcome,
     {
-        self.classify(judge)
+        self.classify(classify)
     }
 
     /// Copies requests in this way, see [`replay`](crate::replay).

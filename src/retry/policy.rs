@@ -1,6 +1,6 @@
-//! What a retry layer was told.
+//! What a retry layer was configured.
 
-use super::handle::Counts;
+use super::handle::RetryCounts;
 use crate::backoff::Backoff;
 use crate::budget::Budget;
 use crate::classify::Evidence;
@@ -23,7 +23,7 @@ pub(super) struct RetryPolicy<C, P> {
     pub(super) max_hint: Duration,
     pub(super) elsewhere_at_once: bool,
     pub(super) seeds: Arc<Seeds>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<RetryCounts>,
 }
 
 impl<C, P> RetryPolicy<C, P> {
@@ -43,7 +43,7 @@ impl<C, P> RetryPolicy<C, P> {
         }
     }
 
-    /// Whether the request can be sent again, if it fails and may have done the work.
+    /// Whether the request can be sent retry, if it fails and may have done the work.
     pub(super) fn may_follow<Req>(&self, copies: &P::Copies) -> bool
     where
         P: Replay<Req>,

@@ -2,18 +2,19 @@
 
 use super::future::RetryFuture;
 use super::policy::RetryPolicy;
-use crate::attempts::{Attempts, Luggage};
+use crate::attempt::Arrival;
+use crate::attempt::CarryContext;
+use crate::attempt::{Attempts, RequestContext};
 use crate::classify::Classify;
 use crate::clock;
-use crate::deadline::Arrival;
-use crate::replay::{Carry, Replay};
+use crate::replay::Replay;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// Sends requests again that failed; made by [`RetryLayer`](super::RetryLayer).
+/// Sends requests retry that failed; made by [`RetryLayer`](super::RetryLayer).
 ///
 /// # Clones
 ///
@@ -43,7 +44,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let carries = <P as Carry<Req>>::CARRIES;
+        let carries = <P as CarryContext<Req>>::CARRIES;
         let (polled, inside) = Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
         if carries {
             self.reader_inside = inside;
@@ -57,15 +58,15 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.policy;
         let kind = &policy.kind;
-        let mut luggage = kind.unpack(&mut request);
+        let mut context = kind.take_context(&mut request);
         if self.reader_inside {
             // nobody outside knows of this call: a record is of use only to a reader inside
-            luggage.open();
+            context.open();
         }
-        luggage.deposit(policy.budget.as_ref());
-        let keep = policy.max_retries > 0 && !luggage.policy().no_retry;
+        context.deposit(policy.budget.as_ref());
+        let keep = policy.max_retries > 0 && !context.policy().no_retry;
         let (mut first, copies) = kind.start(request, keep);
-        let time = luggage.time();
+        let time = context.time();
         if let Some(timeout) = time.timeout {
             // another limit may be the stricter one
             let left = Arrival::default().remaining(time.within(policy.deadline), clock::now());
@@ -73,18 +74,18 @@ where
                 kind.stamp(&mut first, 1, Some(left));
             }
         }
-        if let Some(attempts) = luggage.attempts().filter(|_| self.reader_inside) {
+        if let Some(attempts) = context.attempts().filter(|_| self.reader_inside) {
             let deadline = Arrival::default().deadline(time.within(policy.deadline));
             let left = keep && attempts.retries() < policy.max_retries;
             let may_follow = left && policy.may_follow::<Req>(&copies);
-            kind.put(&mut first, attempts.clone().until(deadline).followed(may_follow));
+            kind.put_attempts(&mut first, attempts.clone().until(deadline).followed(may_follow));
         }
         // before the call, since nothing then stands between its future and the place of that
         let policy = policy.clone();
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);
         let future = inner.call(first);
-        RetryFuture::new(inner, future, policy, copies, luggage)
+        RetryFuture::new(inner, future, policy, copies, context)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
-use crate::attempts::{Attempts, CountedRetry, Luggage};
+use crate::attempt::{Arrival, Deadline};
+use crate::attempt::{Attempts, CountedRetry, RequestContext};
 use crate::backoff::Progress;
 use crate::budget::Withdrawal;
 use crate::classify::Evidence;
 use crate::clock::{Instant, Sleep};
-use crate::deadline::{Arrival, Deadline};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
 use pin_project_lite::pin_project;
@@ -15,15 +15,15 @@ use std::time::Duration;
 
 /// What is known of a request from the start.
 #[derive(Debug)]
-pub(super) struct Course<L> {
-    pub(super) luggage: L,
+pub(super) struct CallState<L> {
+    pub(super) context: L,
     arrival: Arrival,
 }
 
-impl<L: Luggage> Course<L> {
+impl<L: RequestContext> CallState<L> {
     #[inline]
-    pub(super) fn new(luggage: L) -> Self {
-        Self { luggage, arrival: Arrival::default() }
+    pub(super) fn new(context: L) -> Self {
+        Self { context, arrival: Arrival::default() }
     }
 
     /// The request has to wait, or has failed.
@@ -33,12 +33,12 @@ impl<L: Luggage> Course<L> {
         policy: &RetryPolicy<C, P>,
         now: impl FnOnce() -> Instant,
     ) {
-        self.arrival.note(self.luggage.time().within(policy.deadline), now);
+        self.arrival.note(self.context.time().within(policy.deadline), now);
     }
 
     /// The deadline that this layer tells those inside of it.
     pub(super) fn deadline<C, P>(&self, policy: &RetryPolicy<C, P>) -> Option<Deadline> {
-        self.arrival.deadline(self.luggage.time().within(policy.deadline))
+        self.arrival.deadline(self.context.time().within(policy.deadline))
     }
 
     pub(super) fn remaining<C, P>(
@@ -46,23 +46,23 @@ impl<L: Luggage> Course<L> {
         policy: &RetryPolicy<C, P>,
         now: Instant,
     ) -> Option<Duration> {
-        self.arrival.remaining(self.luggage.time().within(policy.deadline), now)
+        self.arrival.remaining(self.context.time().within(policy.deadline), now)
     }
 }
 
 pin_project! {
     /// What a request needs from its first failure on. It stands apart, in memory of its own, since
     /// most requests never need it and would carry it from hand to hand.
-    pub(super) struct Again<Request> {
+    pub(super) struct RetryState<Request> {
         // the delay before the attempt that is coming
         #[pin]
         pub(super) sleep: Option<Sleep>,
-        pub(super) plan: Plan<Request>,
+        pub(super) next: NextAttempt<Request>,
     }
 }
 
 /// The attempt that is coming.
-pub(super) struct Plan<Request> {
+pub(super) struct NextAttempt<Request> {
     pub(super) request: Option<Request>,
     withdrawal: Option<Withdrawal>,
     counted: Option<CountedRetry>,
@@ -71,19 +71,24 @@ pub(super) struct Plan<Request> {
     own_retries: u32,
 }
 
-impl<Request> Again<Request> {
+impl<Request> RetryState<Request> {
     pub(super) fn new<C, P>(policy: &RetryPolicy<C, P>) -> Self {
         let progress = Progress::new(policy.seeds.next());
-        let plan =
-            Plan { request: None, withdrawal: None, counted: None, progress, own_retries: 0 };
-        Self { sleep: None, plan }
+        let next = NextAttempt {
+            request: None,
+            withdrawal: None,
+            counted: None,
+            progress,
+            own_retries: 0,
+        };
+        Self { sleep: None, next }
     }
 }
 
-impl<Request> Plan<Request> {
+impl<Request> NextAttempt<Request> {
     /// The retries of this request over all layers.
-    pub(super) fn retries(&self, course: &Course<impl Luggage>) -> u32 {
-        course.luggage.attempts().map_or(self.own_retries, Attempts::retries)
+    pub(super) fn retries(&self, state: &CallState<impl RequestContext>) -> u32 {
+        state.context.attempts().map_or(self.own_retries, Attempts::retries)
     }
 
     /// Asks for another attempt, in the order of the module page; after `Ok` it is paid for, and
@@ -91,17 +96,17 @@ impl<Request> Plan<Request> {
     pub(super) fn ask<C, P>(
         &mut self,
         policy: &RetryPolicy<C, P>,
-        course: &Course<impl Luggage>,
+        state: &CallState<impl RequestContext>,
         outcome: Outcome,
         evidence: &Evidence,
         now: Instant,
     ) -> Result<Duration, GaveUp> {
-        let elsewhere = course.luggage.attempts().is_some_and(Attempts::untried_left);
+        let elsewhere = state.context.attempts().is_some_and(Attempts::untried_left);
         let local = evidence.local && outcome == Outcome::Refused;
         if !elsewhere && (local || outcome == Outcome::Unsuitable) {
             return Err(GaveUp::NowhereElse);
         }
-        if self.retries(course) >= policy.max_retries {
+        if self.retries(state) >= policy.max_retries {
             return Err(GaveUp::OutOfRetries);
         }
         // what never left our side costs nobody anything
@@ -112,7 +117,7 @@ impl<Request> Plan<Request> {
         let at_once = elsewhere && (policy.elsewhere_at_once || local);
         let delay = self.delay(policy, evidence.hint(outcome), at_once)?;
         let needed = delay.saturating_add(policy.min_attempt);
-        if course.remaining(policy, now).is_some_and(|remaining| needed > remaining) {
+        if state.remaining(policy, now).is_some_and(|remaining| needed > remaining) {
             return Err(GaveUp::OutOfTime);
         }
         self.withdrawal = withdrawal;
@@ -143,9 +148,9 @@ impl<Request> Plan<Request> {
     }
 
     /// From here on the retry is made, and counts, unless the caller leaves.
-    pub(super) fn commit(&mut self, course: &Course<impl Luggage>) {
+    pub(super) fn commit(&mut self, state: &CallState<impl RequestContext>) {
         self.own_retries = self.own_retries.saturating_add(1);
-        self.counted = course.luggage.attempts().map(CountedRetry::new);
+        self.counted = state.context.attempts().map(CountedRetry::new);
     }
 
     /// The attempt that was asked for did not start: what was paid goes back, and it counts.
@@ -161,12 +166,15 @@ impl<Request> Plan<Request> {
     }
 
     /// The attempt that was asked for starts now. Returns its number and its record.
-    pub(super) fn begin(&mut self, course: &Course<impl Luggage>) -> (u32, Option<Attempts>) {
+    pub(super) fn begin(
+        &mut self,
+        state: &CallState<impl RequestContext>,
+    ) -> (u32, Option<Attempts>) {
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.spend();
         }
         self.count();
-        let record = course.luggage.attempts().map(Attempts::next);
+        let record = state.context.attempts().map(Attempts::next);
         let number = record.as_ref().map_or(self.own_retries.saturating_add(1), Attempts::number);
         (number, record)
     }

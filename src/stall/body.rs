@@ -4,7 +4,7 @@ use super::error::Stalled;
 use super::state::{Broken, Limits, Watch};
 use crate::clock::{self, Sleep};
 use crate::error::BoxError;
-use crate::rare::Rare;
+use crate::lazy_box::LazyBox;
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -32,7 +32,7 @@ struct Guard {
     watch: Watch,
     // made when the body is first waited for, and not set anew with each frame: when it goes off, it
     // is seen whether something has come since
-    alarm: Rare<Sleep>,
+    alarm: LazyBox<Sleep>,
 }
 
 impl<B: Body> StallBody<B> {
@@ -40,7 +40,7 @@ impl<B: Body> StallBody<B> {
         // nobody needs to ask such a body for anything
         let empty = body.is_end_stream();
         let watch = if empty { None } else { Watch::new(limits) };
-        let guard = watch.map(|watch| Guard { watch, alarm: Rare::NONE });
+        let guard = watch.map(|watch| Guard { watch, alarm: LazyBox::NONE });
         Self { body: Some(body), guard, stalled: None }
     }
 }

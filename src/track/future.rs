@@ -1,26 +1,27 @@
 //! One call that is recorded.
 
-use super::state::Through;
+use super::state::Tracked;
+use crate::attempt::CarryContext;
+use crate::attempt::{End, Recorder};
 use crate::classify::Classify;
 use crate::error::BoxError;
-use crate::record::{End, Recorder};
-use crate::replay::Carry;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pin_project! {
     /// The future of a [`Track`](super::Track).
     pub struct TrackFuture<F, C, P, Req>
     where
-        P: Carry<Req>,
+        P: CarryContext<Req>,
     {
         #[pin]
         future: F,
-        recorder: Recorder<Through, P::Luggage>,
+        recorder: Recorder<Arc<Tracked>, P::Context>,
         classify: C,
         kind: PhantomData<fn(Req)>,
     }
@@ -28,9 +29,13 @@ pin_project! {
 
 impl<F, C, P, Req> TrackFuture<F, C, P, Req>
 where
-    P: Carry<Req>,
+    P: CarryContext<Req>,
 {
-    pub(super) fn new(future: F, recorder: Recorder<Through, P::Luggage>, classify: C) -> Self {
+    pub(super) fn new(
+        future: F,
+        recorder: Recorder<Arc<Tracked>, P::Context>,
+        classify: C,
+    ) -> Self {
         Self { future, recorder, classify, kind: PhantomData }
     }
 }
@@ -40,7 +45,7 @@ where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
     C: Classify<Res, BoxError>,
-    P: Carry<Req> + End<Res>,
+    P: CarryContext<Req> + End<Res>,
 {
     type Output = Result<P::Response, BoxError>;
 
@@ -60,7 +65,7 @@ where
 
 impl<F, C, P, Req> fmt::Debug for TrackFuture<F, C, P, Req>
 where
-    P: Carry<Req>,
+    P: CarryContext<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrackFuture").field("recorder", &self.recorder).finish_non_exhaustive()

@@ -47,17 +47,17 @@ impl TrackLayer<GrpcClassifier, Http> {
 }
 
 impl<C, P> TrackLayer<C, P> {
-    /// Judges by this classifier. Closures without annotated types go to [`judge`](Self::judge).
+    /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> TrackLayer<D, P> {
         TrackLayer { classify, kind: self.kind }
     }
 
     /// Judges by this closure.
-    pub fn judge<Res, F>(self, judge: F) -> TrackLayer<F, P>
+    pub fn classify_fn<Res, F>(self, classify: F) -> TrackLayer<F, P>
     where
         F: Fn(Result<&Res, &BoxError>) -> Outcome,
     {
-        self.classify(judge)
+        self.classify(classify)
     }
 
     /// Takes requests and answers for this kind, see [`replay`](crate::replay).

@@ -1,13 +1,13 @@
 //! The service whose calls are recorded.
 
 use super::future::TrackFuture;
-use super::state::{Through, Tracked};
-use crate::classify::{Classify, Evidence, judge};
+use super::state::Tracked;
+use crate::attempt::CarryContext;
+use crate::attempt::{AttemptObserver, End, Ending, Recorder};
+use crate::classify::{Classify, Evidence, assess};
 use crate::clock;
 use crate::error::BoxError;
 use crate::outcome::Outcome;
-use crate::record::{End, Ending, Ledger, Recorder};
-use crate::replay::Carry;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -47,7 +47,7 @@ where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response, BoxError> + Clone,
-    P: Carry<Req> + End<S::Response>,
+    P: CarryContext<Req> + End<S::Response>,
 {
     type Response = P::Response;
     type Error = BoxError;
@@ -57,21 +57,20 @@ where
         let Err(error) = ready!(self.inner.poll_ready(cx)) else { return Poll::Ready(Ok(())) };
         let error = error.into();
         let result: Result<&S::Response, _> = Err(&error);
-        let (outcome, evidence) = judge(&self.classify, result, None);
+        let (outcome, evidence) = assess(&self.classify, result, None);
         self.tracked.health.begin();
         self.tracked.settle(self.tracked.admission(), &Ending::at_once(outcome, evidence));
         Poll::Ready(Err(error))
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let luggage = self.kind.peek(&mut request);
+        let context = self.kind.read_context(&mut request);
         let (admission, started) = (self.tracked.admission(), clock::now());
         self.tracked.health.begin();
         let guard = PanicGuard(&self.tracked);
         let future = self.inner.call(request);
         std::mem::forget(guard);
-        let through = Through(self.tracked.clone());
-        let recorder = Recorder::new(through, admission, Some(started), luggage);
+        let recorder = Recorder::new(self.tracked.clone(), admission, Some(started), context);
         TrackFuture::new(future, recorder, self.classify.clone())
     }
 }

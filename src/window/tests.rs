@@ -307,7 +307,7 @@ fn a_full_slice_stops_at_its_largest_count() {
 #[test]
 fn the_longest_streak_does_not_begin_anew() {
     let streak = Streak(AtomicU64::new(word(3, u32::MAX - 1)));
-    assert_eq!([(); 3].map(|()| streak.record(3, true)), [u32::MAX.into(); 3]);
+    assert_eq!([(); 3].map(|()| streak.record(3, true)), [u64::from(u32::MAX); 3]);
     assert_eq!(streak.record(3, false), 0);
 }
 
@@ -401,7 +401,7 @@ fn what_threads_count_by_number_is_exact_at_rest() {
             window.record(1, (n + thread) % 3 == 0);
         }
     });
-    let hits = window.places.iter().filter(|place| read(place, 1) == 1).count();
+    let hits = window.slots.iter().filter(|slot| read(slot, 1) == 1).count();
     assert_eq!(window.totals(1), totals(100, hits));
     for _ in 0..100 {
         window.record(1, false);

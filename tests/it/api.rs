@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_failover::attempt::RecordBody;
 use tower_failover::circuit_breaker::{
     ByKey, CircuitBreaker, CircuitBreakerFuture, CircuitBreakerLayer, CircuitChanges,
     CircuitHandle, CircuitOpen, CircuitSnapshot, CircuitState, Keyed, KeyedHandle, One, PerService,
@@ -26,14 +27,13 @@ use tower_failover::fallback::{
 use tower_failover::hedge::{
     Delay, Hedge, HedgeFuture, HedgeHandle, HedgeLayer, HedgeSnapshot, Percentile,
 };
-use tower_failover::record::RecordBody;
 use tower_failover::replay::{
     CopyWith, Http, HttpCopies, Plain, ReplayBody, RequestBodyLost, Same, Slot,
 };
 use tower_failover::retry::{Retry, RetryFuture, RetryHandle, RetryLayer, RetrySnapshot};
 use tower_failover::{
-    Attempts, Backoff, BoxError, Budget, Deadline, Hint, InvalidSetting, Jitter, Outcome, Policy,
-    Ratio, Refusal,
+    Attempts, Backoff, BoxError, Budget, Deadline, Hint, InvalidSetting, Jitter, Outcome, Ratio,
+    Refusal, RequestPolicy,
 };
 
 pub(crate) type Body = Full<Bytes>;
@@ -60,7 +60,7 @@ fn everything_is_send_sync_and_static() {
     shared::<InvalidSetting>();
     shared::<Jitter>();
     shared::<Outcome>();
-    shared::<Policy>();
+    shared::<RequestPolicy>();
     shared::<Ratio>();
     shared::<Refusal>();
     shared::<ErrorsOnly>();
@@ -192,7 +192,7 @@ async fn a_retry_takes_errors_and_requests_that_stay_on_their_thread() {
                     if counted.get() < 3 { Err(Local(Rc::default())) } else { Ok(request) }
                 }
             });
-            let layer = RetryLayer::plain().judge(|result: Result<_, &Local>| match result {
+            let layer = RetryLayer::plain().classify_fn(|result: Result<_, &Local>| match result {
                 Ok(_) => Outcome::Success,
                 Err(_) => Outcome::Failure,
             });
@@ -286,7 +286,7 @@ async fn plain_layers_infer() {
         .unwrap();
     RetryLayer::plain().classify(judge).layer(inner()).oneshot(1).await.unwrap();
     let layer = RetryLayer::plain()
-        .judge(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
+        .classify_fn(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
     layer.layer(inner()).oneshot(1).await.unwrap();
     let layer = RetryLayer::plain().kind(CopyWith::new(|request| Some(*request)));
     layer.layer(inner()).oneshot(1).await.unwrap();
@@ -295,7 +295,7 @@ async fn plain_layers_infer() {
     CircuitBreakerLayer::plain().per_service().gated().layer(inner()).oneshot(1).await.unwrap();
     CircuitBreakerLayer::plain().classify(judge).layer(inner()).oneshot(1).await.unwrap();
     let layer = CircuitBreakerLayer::plain()
-        .judge(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
+        .classify_fn(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
     layer.layer(inner()).oneshot(1).await.unwrap();
     let layer = CircuitBreakerLayer::plain().keyed(|request: &u64| *request % 7);
     let layer = layer.capacity(10).unwrap().idle(Duration::from_secs(1)).unwrap();
@@ -312,7 +312,7 @@ async fn plain_layers_infer() {
         FallbackLayer::plain().value_keeping(|request: &u64| *request, |failed| failed.kept);
     assert_eq!(layer.layer(inner()).oneshot(0).await.unwrap(), 0);
     let layer = FallbackLayer::plain()
-        .judge(
+        .classify_fn(
             |result: Result<&u64, _>| {
                 if result.is_ok() { Outcome::Success } else { Outcome::Failure }
             },

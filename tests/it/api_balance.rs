@@ -7,14 +7,14 @@ use std::future::{Ready, ready};
 use std::time::Duration;
 use tower::load::Load;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_failover::attempt::RecordBody;
 use tower_failover::balance::{
     Allow, Balance, BalanceFuture, BalanceLayer, Check, Endpoint, EndpointInfo, EndpointSnapshot,
-    EndpointState, Endpoints, Everyone, HttpCheck, LatencyOf, NoEndpoint, Only, OutcomeCounts,
+    EndpointState, Endpoints, Everyone, HttpCheck, LatencyUntil, NoEndpoint, Only, OutcomeCounts,
     Probe, Report, TripRule,
 };
 use tower_failover::classify::{ErrorsOnly, GrpcClassifier, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackLayer};
-use tower_failover::record::RecordBody;
 use tower_failover::replay::{Http, Plain};
 use tower_failover::retry::RetryLayer;
 use tower_failover::track::{Track, TrackFuture, TrackLayer};
@@ -44,7 +44,7 @@ fn everything_is_send_sync_and_static() {
     shared::<Endpoints<Client>>();
     shared::<Everyone>();
     shared::<HttpCheck<Body>>();
-    shared::<LatencyOf>();
+    shared::<LatencyUntil>();
     shared::<NoEndpoint>();
     shared::<OutcomeCounts>();
     shared::<Report>();
@@ -129,12 +129,12 @@ async fn layers_infer() {
     BalanceLayer::plain().layer(one()).oneshot(1).await.unwrap();
     BalanceLayer::plain().classify(judge).layer(one()).oneshot(1).await.unwrap();
     let layer = BalanceLayer::plain()
-        .judge(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
+        .classify_fn(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
     layer.layer(one()).oneshot(1).await.unwrap();
     let layer = BalanceLayer::plain()
         .allow(|request: &u64, endpoint: &EndpointInfo| *request > 0 && endpoint.name() == "one");
     layer.layer(one()).oneshot(1).await.unwrap();
-    TrackLayer::plain().judge(judge).layer(service_fn(plain)).oneshot(1).await.unwrap();
+    TrackLayer::plain().classify_fn(judge).layer(service_fn(plain)).oneshot(1).await.unwrap();
 
     let request = || Request::new(Body::default());
     let direct = || Endpoints::from_iter([Endpoint::new("direct", Direct)]);

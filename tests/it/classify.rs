@@ -388,11 +388,18 @@ fn a_concrete_error_is_read_only_by_a_classifier_that_was_told_of_it() {
     on_the_wire!(|new| {
         let error = ClientError(refused_connection().into());
         assert_eq!(judge_error(&new(), &error), Failure);
-        assert_eq!(judge_error(&new().reads::<fmt::Error>(), &error), Failure, "of another type");
-        let both = new().reads::<fmt::Error>().reads::<ClientError>();
+        assert_eq!(
+            judge_error(&new().with_error_type::<fmt::Error>(), &error),
+            Failure,
+            "of another type"
+        );
+        let both = new().with_error_type::<fmt::Error>().with_error_type::<ClientError>();
         assert_eq!(judge_error(&both, &error), Refused);
         assert_eq!(judge_error(&both, &refused_connection()), Failure);
-        assert_eq!(judge_error(&new().reads::<io::Error>(), &refused_connection()), Refused);
+        assert_eq!(
+            judge_error(&new().with_error_type::<io::Error>(), &refused_connection()),
+            Refused
+        );
     });
 }
 
@@ -424,7 +431,7 @@ fn a_rule_is_given_a_concrete_error_only_where_that_is_read() {
         let ruled = || new().refused_if(|error| error.is::<ClientError>());
         let error = ClientError("broken".into());
         assert_eq!(judge_error(&ruled(), &error), Failure);
-        assert_eq!(judge_error(&ruled().reads::<ClientError>(), &error), Refused);
+        assert_eq!(judge_error(&ruled().with_error_type::<ClientError>(), &error), Refused);
     });
 }
 
@@ -474,7 +481,7 @@ fn errors_only_reads_the_marks_of_the_concrete_errors_it_was_told_of() {
     let error = ClientError(Refusal::new().after(secs(3)).into());
     let blind = ErrorsOnly::new();
     assert_eq!((judge_error(&blind, &error), told(&blind, Err(&error))), (Failure, NOTHING));
-    let reading = ErrorsOnly::new().reads::<ClientError>();
+    let reading = ErrorsOnly::new().with_error_type::<ClientError>();
     let local = (Some(Hint::AtLeast(secs(3))), true, true);
     assert_eq!((judge_error(&reading, &error), told(&reading, Err(&error))), (Refused, local));
     let broken = ClientError("broken".into());

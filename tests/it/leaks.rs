@@ -16,7 +16,9 @@ use tower_failover::fallback::{
 use tower_failover::hedge::{HedgeLayer, Percentile};
 use tower_failover::replay::{CopyWith, Http, Plain, ReplayBody, Same, Slot};
 use tower_failover::retry::RetryLayer;
-use tower_failover::{Attempts, Backoff, BoxError, Budget, Deadline, Outcome, Policy, Refusal};
+use tower_failover::{
+    Attempts, Backoff, BoxError, Budget, Deadline, Outcome, Refusal, RequestPolicy,
+};
 
 fn text(value: &dyn Debug) -> String {
     format!("{value:?} {value:#?}")
@@ -68,7 +70,7 @@ async fn debug_says_something_and_leaks_nothing() {
         text(&FallbackLayer::http().handle()),
         text(&KeepNothing::default()),
         text(&ErrorsOnly::new()),
-        text(&HttpClassifier::new().reads::<std::io::Error>()),
+        text(&HttpClassifier::new().with_error_type::<std::io::Error>()),
         text(&GrpcClassifier::new().code(GrpcCode::Aborted, Outcome::Failure)),
         text(&Plain::default()),
         text(&Same::default()),
@@ -79,7 +81,7 @@ async fn debug_says_something_and_leaks_nothing() {
         text(&Backoff::default()),
         text(&Backoff::default().delays(1)),
         text(&Deadline::within(Duration::ZERO)),
-        text(&Policy::new()),
+        text(&RequestPolicy::new()),
         text(&Refusal::new()),
     ] {
         assert!(shown.trim().len() > 3, "{shown:?}");

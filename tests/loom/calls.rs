@@ -1,23 +1,25 @@
 //! Calls through a circuit: the only place of the models that knows how the circuit is told of them.
 
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit::{Admission, Change, Circuit, CircuitState, Settings, TripRule, Verdict};
+use crate::circuit::{
+    Admission, CallVerdict, Change, Circuit, CircuitConfig, CircuitState, TripRule,
+};
 use crate::sync::{Plant, is_planted};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// For so long the circuits are open.
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1);
-/// A time at which a circuit that opened in the first second lets a probe through.
+/// A time at which a circuit that opened in the first second lets a trial through.
 pub(crate) const LATER: Duration = Duration::from_secs(5);
 /// All that was forgotten has run out by then.
 pub(crate) const MUCH_LATER: Duration = Duration::from_secs(500);
 
-pub(crate) fn circuit(rule: TripRule, probes: u32, successes: u32) -> Arc<Circuit> {
+pub(crate) fn circuit(rule: TripRule, trials: u32, successes: u32) -> Arc<Circuit> {
     assert!(rule.check().is_ok());
     let open_for = Backoff::constant(OPEN_FOR).jitter(Jitter::None);
-    let settings = Settings { open_for, probes, successes, ..Settings::default() };
-    Arc::new(Circuit::new(&[rule], settings, 1, false))
+    let config = CircuitConfig { open_for, trials, successes, ..CircuitConfig::default() };
+    Arc::new(Circuit::new(&[rule], config, 1, false))
 }
 
 /// Asks as a service does.
@@ -28,13 +30,13 @@ pub(crate) fn ask(circuit: &Circuit, now: Duration) -> Option<Admission> {
 pub(crate) fn succeed(circuit: &Circuit, admission: Admission, now: Duration) -> Option<Change> {
     let admission = own_or_renewed(circuit, admission);
     let look = circuit.succeeded(admission, None, now);
-    end(circuit, admission, look, Verdict::Good, now)
+    end(circuit, admission, look, CallVerdict::Good, now)
 }
 
 pub(crate) fn fail(circuit: &Circuit, admission: Admission, now: Duration) -> Option<Change> {
     let admission = own_or_renewed(circuit, admission);
     let look = circuit.failed(admission, None, now);
-    end(circuit, admission, look, Verdict::Bad, now)
+    end(circuit, admission, look, CallVerdict::Bad, now)
 }
 
 /// The caller leaves before there is an answer.
@@ -43,18 +45,18 @@ pub(crate) fn give_up(circuit: &Circuit, admission: Admission, now: Duration) ->
     if is_planted(Plant::KeptPermit) {
         return None;
     }
-    end(circuit, admission, false, Verdict::Dropped, now)
+    end(circuit, admission, false, CallVerdict::Dropped, now)
 }
 
 fn end(
     circuit: &Circuit,
     admission: Admission,
     look: bool,
-    verdict: Verdict,
+    verdict: CallVerdict,
     now: Duration,
 ) -> Option<Change> {
-    if admission.is_probe() {
-        circuit.probed(admission, verdict, None, None, now)
+    if admission.is_trial() {
+        circuit.trial_ended(admission, verdict, None, None, now)
     } else if look {
         circuit.look(admission, None, now)
     } else {

@@ -109,7 +109,7 @@ impl Plant {
             Self::Torn => "updates are torn",
             Self::Relaxed => "all is relaxed",
             Self::NoLock => "the lock locks nothing",
-            Self::KeptPermit => "a dropped probe keeps its permit",
+            Self::KeptPermit => "a dropped trial keeps its permit",
             Self::Renewed => "a late answer counts as a new one",
         }
     }

@@ -10,7 +10,7 @@ const EARLY: Duration = Duration::ZERO;
 /// So many calls were let through after the circuit had opened, and went well.
 #[derive(Default)]
 struct Calls {
-    probes: u32,
+    trials: u32,
     others: u64,
 }
 
@@ -23,8 +23,8 @@ impl Calls {
             return;
         }
         calls::succeed(circuit, admission, LATER);
-        if admission.is_probe() {
-            self.probes += 1;
+        if admission.is_trial() {
+            self.trials += 1;
         } else {
             self.others += 1;
         }
@@ -56,14 +56,14 @@ fn changes_nothing(late: fn(&Circuit, Admission, Duration) -> Option<Change>) {
     answered_late.join().unwrap();
 
     let seen = circuit.snapshot(LATER);
-    assert_eq!((seen.state, seen.probes), (after(calls.probes + others.probes), 0));
+    assert_eq!((seen.state, seen.trials), (after(calls.trials + others.trials), 0));
     assert_eq!(seen.opened, 1);
     assert_eq!((seen.rules[0].calls, seen.rules[0].hits), (calls.others + others.others, 0));
 }
 
-/// Where so many good probes bring a circuit that has opened.
-fn after(probes: u32) -> CircuitState {
-    match probes {
+/// Where so many good trials bring a circuit that has opened.
+fn after(trials: u32) -> CircuitState {
+    match trials {
         0 => CircuitState::Open,
         1 => CircuitState::HalfOpen,
         _ => CircuitState::Closed,
@@ -81,12 +81,12 @@ pub(crate) fn a_success_from_before_the_trip_changes_nothing() {
 }
 
 /// A12, F2
-pub(crate) fn a_probe_that_was_overtaken_changes_nothing() {
+pub(crate) fn a_trial_that_was_overtaken_changes_nothing() {
     let circuit = calls::circuit(TripRule::consecutive(1), 1, 2);
     let first = calls::ask(&circuit, EARLY).unwrap();
     calls::fail(&circuit, first, EARLY);
     let hung = calls::ask(&circuit, EARLY + OPEN_FOR).unwrap();
-    assert!(hung.is_probe());
+    assert!(hung.is_trial());
 
     let answered_late = {
         let circuit = circuit.clone();
@@ -97,15 +97,15 @@ pub(crate) fn a_probe_that_was_overtaken_changes_nothing() {
         thread::spawn(move || {
             let mut calls = Calls::default();
             calls.make(&circuit, first);
-            calls.probes
+            calls.trials
         })
     };
     let mut calls = Calls::default();
     calls.make(&circuit, first);
-    let probes = calls.probes + other.join().unwrap();
+    let trials = calls.trials + other.join().unwrap();
     answered_late.join().unwrap();
 
     let seen = circuit.snapshot(LATER);
-    assert!(probes >= 1, "the hung probe's time was over");
-    assert_eq!((seen.state, seen.probes), (after(probes), 0));
+    assert!(trials >= 1, "the hung trial's time was over");
+    assert_eq!((seen.state, seen.trials), (after(trials), 0));
 }

@@ -33,12 +33,13 @@ mod src {
     pub mod backoff;
     pub mod circuit;
     pub mod error;
+    pub mod padded;
     pub mod ratio;
     pub mod rng;
-    pub mod stripe;
+    pub mod striped;
     pub mod window;
 }
-use src::{backoff, circuit, error, ratio, rng, stripe, window};
+use src::{backoff, circuit, error, padded, ratio, rng, striped, window};
 
 use explore::Model;
 use std::process::ExitCode;
@@ -47,20 +48,20 @@ use sync::Plant;
 /// The floors are a little below what was counted when the models were written.
 const MODELS: &[Model] = &[
     Model {
-        name: "permits::one_probe_is_inside_at_most_and_its_permit_comes_back",
-        run: permits::one_probe_is_inside_at_most_and_its_permit_comes_back,
+        name: "permits::one_trial_is_inside_at_most_and_its_permit_comes_back",
+        run: permits::one_trial_is_inside_at_most_and_its_permit_comes_back,
         floors: [600, 1_400],
         finds: &[Plant::NoLock, Plant::KeptPermit],
     },
     Model {
-        name: "permits::two_probes_are_inside_at_most_and_their_permits_come_back",
-        run: permits::two_probes_are_inside_at_most_and_their_permits_come_back,
+        name: "permits::two_trials_are_inside_at_most_and_their_permits_come_back",
+        run: permits::two_trials_are_inside_at_most_and_their_permits_come_back,
         floors: [1_500, 4_000],
         finds: &[Plant::NoLock, Plant::KeptPermit],
     },
     Model {
-        name: "permits::what_a_probe_did_is_seen_by_those_admitted_after_it",
-        run: permits::what_a_probe_did_is_seen_by_those_admitted_after_it,
+        name: "permits::what_a_trial_did_is_seen_by_those_admitted_after_it",
+        run: permits::what_a_trial_did_is_seen_by_those_admitted_after_it,
         floors: [160, 170],
         finds: &[Plant::Relaxed],
     },
@@ -77,8 +78,8 @@ const MODELS: &[Model] = &[
         finds: &[Plant::NoLock, Plant::Renewed],
     },
     Model {
-        name: "late::a_probe_that_was_overtaken_changes_nothing",
-        run: late::a_probe_that_was_overtaken_changes_nothing,
+        name: "late::a_trial_that_was_overtaken_changes_nothing",
+        run: late::a_trial_that_was_overtaken_changes_nothing,
         floors: [1_300, 1_800],
         finds: &[Plant::NoLock],
     },

@@ -30,7 +30,7 @@ pub(crate) enum Plant {
     Relaxed,
     /// Who locks works on a copy that is written back at the end.
     NoLock,
-    /// A probe that is dropped keeps its permit (planted in `calls`).
+    /// A trial that is dropped keeps its permit (planted in `calls`).
     KeptPermit,
     /// A call ends with the admission that others get at that time (planted in `calls`).
     Renewed,

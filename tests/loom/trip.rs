@@ -19,13 +19,13 @@ fn opens_once(rule: TripRule, at: [Duration; 2]) {
             if opened {
                 assert!(calls::ask(&circuit, at).is_none(), "let through by whom it just refused");
             }
-            change.filter(|_| opened).map(|change| at + change.next_probe.unwrap())
+            change.filter(|_| opened).map(|change| at + change.next_trial.unwrap())
         })
     });
     let now = at[0].max(at[1]);
     let asked = calls::ask(&circuit, now);
-    let probes = asked.is_some_and(|admission| admission.is_probe());
-    assert!(!probes, "a probe before the open time is over");
+    let trials = asked.is_some_and(|admission| admission.is_trial());
+    assert!(!trials, "a trial before the open time is over");
     if asked.is_none() {
         assert!(circuit.free().is_none(), "let through after it was refused");
     }
@@ -37,7 +37,7 @@ fn opens_once(rule: TripRule, at: [Duration; 2]) {
     assert!(at.contains(&(until - OPEN_FOR)));
     assert_eq!(circuit.snapshot(now).opened, 1);
     assert!(calls::ask(&circuit, until - Duration::from_nanos(1)).is_none());
-    assert!(calls::ask(&circuit, until).is_some_and(|admission| admission.is_probe()));
+    assert!(calls::ask(&circuit, until).is_some_and(|admission| admission.is_trial()));
 }
 
 /// E3, F3, F4

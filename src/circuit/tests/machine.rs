@@ -8,17 +8,17 @@ use CircuitState::{Closed, Degraded, ForcedClosed, ForcedOpen, HalfOpen, Open, R
 /// A machine, what it was told, and its time.
 pub(super) struct Steps {
     machine: Machine,
-    settings: Settings,
+    config: CircuitConfig,
     now: Duration,
 }
 
 impl Steps {
-    pub(super) fn new(settings: Settings) -> Self {
-        Self::beginning_at(settings, 1)
+    pub(super) fn new(config: CircuitConfig) -> Self {
+        Self::beginning_at(config, 1)
     }
 
-    fn beginning_at(settings: Settings, first: Era) -> Self {
-        Self { machine: Machine::new(3, first, Duration::ZERO), settings, now: Duration::ZERO }
+    fn beginning_at(config: CircuitConfig, first: Era) -> Self {
+        Self { machine: Machine::new(3, first, Duration::ZERO), config, now: Duration::ZERO }
     }
 
     pub(super) fn wait(&mut self, time: Duration) -> &mut Self {
@@ -27,16 +27,16 @@ impl Steps {
     }
 
     pub(super) fn state(&self) -> CircuitState {
-        self.machine.state(&self.settings, self.now)
+        self.machine.state(&self.config, self.now)
     }
 
     pub(super) fn share(&self) -> f64 {
-        self.machine.share(&self.settings, self.now)
+        self.machine.share(&self.config, self.now)
     }
 
     /// A call asks, while the calls of its share were `calm`.
     pub(super) fn admit_if(&mut self, calm: Option<bool>) -> Result<Admission, Refused> {
-        self.machine.admit(&self.settings, self.now, || calm)
+        self.machine.admit(&self.config, self.now, || calm)
     }
 
     pub(super) fn admit(&mut self) -> Result<Admission, Refused> {
@@ -44,14 +44,14 @@ impl Steps {
     }
 
     #[track_caller]
-    pub(super) fn probe(&mut self) -> Admission {
-        let probe = self.admit().expect("let through");
-        assert!(probe.is_probe());
-        probe
+    pub(super) fn trial(&mut self) -> Admission {
+        let trial = self.admit().expect("let through");
+        assert!(trial.is_trial());
+        trial
     }
 
-    pub(super) fn probed(&mut self, probe: Admission, verdict: Verdict) -> CircuitState {
-        self.machine.probed(&self.settings, probe, verdict, None, self.now);
+    pub(super) fn trial_ended(&mut self, trial: Admission, verdict: CallVerdict) -> CircuitState {
+        self.machine.trial_ended(&self.config, trial, verdict, None, self.now);
         self.state()
     }
 
@@ -63,12 +63,12 @@ impl Steps {
         severity: f64,
         hint: Option<Duration>,
     ) -> CircuitState {
-        self.machine.trip(&self.settings, call, action, severity, hint, self.now);
+        self.machine.trip(&self.config, call, action, severity, hint, self.now);
         self.state()
     }
 
     pub(super) fn trip(&mut self, action: Action) -> CircuitState {
-        let call = Admission { when: self.machine.when(), probe: 0 };
+        let call = Admission { when: self.machine.when(), trial: 0 };
         self.trip_by(call, action, 1.0, None)
     }
 
@@ -77,8 +77,8 @@ impl Steps {
         self.state()
     }
 
-    /// Opens, and waits until a probe may come.
-    pub(super) fn until_probes(&mut self) -> &mut Self {
+    /// Opens, and waits until a trial may come.
+    pub(super) fn until_trials(&mut self) -> &mut Self {
         assert_eq!(self.trip(Action::Open), Open);
         self.wait_out()
     }
@@ -91,20 +91,20 @@ impl Steps {
 
     /// What is left of it.
     pub(super) fn open_time(&self) -> Duration {
-        self.machine.next_probe(self.now).expect("open")
+        self.machine.next_trial(self.now).expect("open")
     }
 
     /// In the state of this name.
     fn when(state: CircuitState) -> Self {
-        let mut steps = Self::new(Settings { ramp: secs(10), ..probe_closes() });
+        let mut steps = Self::new(CircuitConfig { ramp: secs(10), ..trial_closes() });
         match state {
             Closed => {}
             Degraded => drop(steps.trip(Action::Degrade)),
             Open => drop(steps.trip(Action::Open)),
-            HalfOpen => drop(steps.until_probes().probe()),
+            HalfOpen => drop(steps.until_trials().trial()),
             Ramp => {
-                let probe = steps.until_probes().probe();
-                steps.probed(probe, Verdict::Good);
+                let trial = steps.until_trials().trial();
+                steps.trial_ended(trial, CallVerdict::Good);
             }
             ForcedOpen => drop(steps.reset(Mode::ForcedOpen)),
             ForcedClosed => drop(steps.reset(Mode::ForcedClosed)),
@@ -143,7 +143,7 @@ fn a_rule_that_degrades_makes_the_share_smaller_wherever_calls_flow() {
 
 /// F4
 #[test]
-fn no_probe_is_let_through_before_the_open_time_is_over() {
+fn no_trial_is_let_through_before_the_open_time_is_over() {
     let mut steps = Steps::when(Open);
     steps.wait(ms(400));
     let refused = steps.admit().unwrap_err();
@@ -151,74 +151,80 @@ fn no_probe_is_let_through_before_the_open_time_is_over() {
     steps.wait(ms(600) - Duration::from_nanos(1));
     assert_eq!(steps.admit().unwrap_err().retry_after, Some(Duration::from_nanos(1)));
     steps.wait(Duration::from_nanos(1));
-    steps.probe();
+    steps.trial();
     assert_eq!(steps.state(), HalfOpen);
 }
 
 #[test]
-fn enough_good_probes_lead_to_the_ramp_or_close_where_there_is_none() {
+fn enough_good_trials_lead_to_the_ramp_or_close_where_there_is_none() {
     for (ramp, end) in [(secs(10), Ramp), (Duration::ZERO, Closed)] {
-        let mut steps = Steps::new(Settings { ramp, ..plainly() });
-        let first = steps.until_probes().probe();
-        assert_eq!(steps.probed(first, Verdict::Good), HalfOpen, "one of two");
-        let second = steps.probe();
-        assert_eq!(steps.probed(second, Verdict::Good), end);
+        let mut steps = Steps::new(CircuitConfig { ramp, ..plainly() });
+        let first = steps.until_trials().trial();
+        assert_eq!(steps.trial_ended(first, CallVerdict::Good), HalfOpen, "one of two");
+        let second = steps.trial();
+        assert_eq!(steps.trial_ended(second, CallVerdict::Good), end);
     }
 }
 
 #[test]
-fn a_failed_probe_opens_for_the_whole_open_time_again() {
+fn a_failed_trial_opens_for_the_whole_open_time_again() {
     let mut steps = Steps::when(HalfOpen);
-    let probe = Admission { when: steps.machine.when(), probe: 1 };
+    let trial = Admission { when: steps.machine.when(), trial: 1 };
     steps.wait(ms(500));
-    assert_eq!(steps.probed(probe, Verdict::Bad), Open);
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Bad), Open);
     assert_eq!(steps.open_time(), secs(1));
 }
 
 /// F1: more of them than there are permits
 #[test]
-fn a_probe_that_says_nothing_gives_its_permit_back_and_decides_nothing() {
+fn a_trial_that_says_nothing_gives_its_permit_back_and_decides_nothing() {
     let mut steps = Steps::new(plainly());
-    steps.until_probes();
-    for verdict in [Verdict::Neutral, Verdict::Dropped, Verdict::Neutral, Verdict::Dropped] {
-        let probe = steps.probe();
+    steps.until_trials();
+    for verdict in
+        [CallVerdict::Neutral, CallVerdict::Dropped, CallVerdict::Neutral, CallVerdict::Dropped]
+    {
+        let trial = steps.trial();
         assert_eq!(steps.admit().unwrap_err(), Refused { state: HalfOpen, retry_after: None });
-        assert_eq!(steps.probed(probe, verdict), HalfOpen);
-        assert_eq!(steps.machine.probes(), 0);
+        assert_eq!(steps.trial_ended(trial, verdict), HalfOpen);
+        assert_eq!(steps.machine.trials(), 0);
     }
 }
 
 #[test]
-fn the_third_probe_in_a_row_that_is_dropped_opens() {
-    for answer in [Verdict::Neutral, Verdict::Good] {
+fn the_third_trial_in_a_row_that_is_dropped_opens() {
+    for answer in [CallVerdict::Neutral, CallVerdict::Good] {
         let mut steps = Steps::new(plainly());
-        steps.until_probes();
-        for verdict in
-            [Verdict::Dropped, Verdict::Dropped, answer, Verdict::Dropped, Verdict::Dropped]
-        {
-            let probe = steps.probe();
-            assert_eq!(steps.probed(probe, verdict), HalfOpen);
+        steps.until_trials();
+        for verdict in [
+            CallVerdict::Dropped,
+            CallVerdict::Dropped,
+            answer,
+            CallVerdict::Dropped,
+            CallVerdict::Dropped,
+        ] {
+            let trial = steps.trial();
+            assert_eq!(steps.trial_ended(trial, verdict), HalfOpen);
         }
-        let probe = steps.probe();
-        assert_eq!(steps.probed(probe, Verdict::Dropped), Open, "{answer:?} came between");
+        let trial = steps.trial();
+        assert_eq!(steps.trial_ended(trial, CallVerdict::Dropped), Open, "{answer:?} came between");
     }
 }
 
 /// F3; resilience4j, `CircuitBreakerStateMachineTest`: 4 of 6 are let through, and one for one that ended
 #[test]
-fn there_are_never_more_probes_than_asked_for() {
-    let mut steps = Steps::new(Settings { probes: 4, successes: 4, ..plainly() });
-    steps.until_probes();
-    let probes: Vec<_> = (0..4).map(|_| steps.probe()).collect();
+fn there_are_never_more_trials_than_asked_for() {
+    let mut steps = Steps::new(CircuitConfig { trials: 4, successes: 4, ..plainly() });
+    steps.until_trials();
+    let trials: Vec<_> = (0..4).map(|_| steps.trial()).collect();
     assert!((0..2).all(|_| steps.admit().is_err()));
-    assert_eq!(steps.probed(probes[1], Verdict::Neutral), HalfOpen);
-    steps.probe();
+    assert_eq!(steps.trial_ended(trials[1], CallVerdict::Neutral), HalfOpen);
+    steps.trial();
     assert!(steps.admit().is_err());
-    assert_eq!(steps.machine.probes(), 4);
+    assert_eq!(steps.machine.trials(), 4);
 }
 
 #[test]
-fn a_hung_probe_fails_when_its_time_is_up() {
+fn a_hung_trial_fails_when_its_time_is_up() {
     let mut steps = Steps::when(HalfOpen);
     steps.wait(secs(1) - Duration::from_nanos(1));
     assert_eq!(steps.admit().unwrap_err().state, HalfOpen);
@@ -232,65 +238,65 @@ fn a_hung_probe_fails_when_its_time_is_up() {
 
     let mut steps = Steps::when(HalfOpen);
     steps.wait(secs(2));
-    steps.probe();
+    steps.trial();
     assert_eq!(steps.state(), HalfOpen, "it has been open for a second since");
 }
 
 /// D16
 #[test]
-fn a_probe_that_ends_in_the_moment_of_its_timeout_is_in_time() {
-    let mut steps = Steps::new(probe_closes());
-    let probe = steps.until_probes().probe();
+fn a_trial_that_ends_in_the_moment_of_its_timeout_is_in_time() {
+    let mut steps = Steps::new(trial_closes());
+    let trial = steps.until_trials().trial();
     steps.wait(secs(1));
-    assert_eq!(steps.probed(probe, Verdict::Good), Closed);
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Closed);
 
-    let mut steps = Steps::new(probe_closes());
-    let probe = steps.until_probes().probe();
+    let mut steps = Steps::new(trial_closes());
+    let trial = steps.until_trials().trial();
     steps.wait(secs(1) + Duration::from_nanos(1));
-    assert_eq!(steps.probed(probe, Verdict::Good), Open);
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Open);
 }
 
 /// F1: its reader may take as long as it likes
 #[test]
-fn the_head_of_an_answer_gives_a_probe_its_time_anew_and_then_frees_its_place() {
+fn the_head_of_an_answer_gives_a_trial_its_time_anew_and_then_frees_its_place() {
     let mut steps = Steps::new(plainly());
-    let slow = steps.until_probes().probe();
+    let slow = steps.until_trials().trial();
     steps.wait(secs(1));
-    steps.machine.answered(&steps.settings, slow, steps.now);
+    steps.machine.answered(&steps.config, slow, steps.now);
     steps.wait(ms(999));
     assert!(steps.admit().is_err(), "its place is taken");
     steps.wait(ms(1));
-    let other = steps.probe();
+    let other = steps.trial();
     assert_eq!(steps.state(), HalfOpen, "it decided nothing");
-    assert_eq!(steps.machine.probes(), 1);
-    assert_eq!(steps.probed(other, Verdict::Good), HalfOpen);
+    assert_eq!(steps.machine.trials(), 1);
+    assert_eq!(steps.trial_ended(other, CallVerdict::Good), HalfOpen);
     steps.wait(secs(3_600));
-    assert_eq!(steps.probed(slow, Verdict::Good), Closed, "its end still tells something");
+    assert_eq!(steps.trial_ended(slow, CallVerdict::Good), Closed, "its end still tells something");
 }
 
 /// D16
 #[test]
-fn a_head_that_comes_after_the_time_of_its_probe_does_not_help_it() {
-    let mut steps = Steps::new(probe_closes());
-    let probe = steps.until_probes().probe();
+fn a_head_that_comes_after_the_time_of_its_trial_does_not_help_it() {
+    let mut steps = Steps::new(trial_closes());
+    let trial = steps.until_trials().trial();
     steps.wait(ms(1_001));
-    steps.machine.answered(&steps.settings, probe, steps.now);
+    steps.machine.answered(&steps.config, trial, steps.now);
     assert_eq!(steps.state(), Open);
     assert_eq!(steps.open_time(), ms(999));
 }
 
 /// F2
 #[test]
-fn a_probe_of_an_earlier_half_open_time_changes_nothing() {
-    for verdict in [Verdict::Good, Verdict::Bad, Verdict::Dropped] {
-        let mut steps = Steps::new(Settings { probes: 2, successes: 1, ..plainly() });
-        let (late, bad) = (steps.until_probes().probe(), steps.probe());
-        assert_eq!(steps.probed(bad, Verdict::Bad), Open);
-        assert_eq!(steps.probed(late, verdict), Open);
-        steps.wait_out().probe();
+fn a_trial_of_an_earlier_half_open_time_changes_nothing() {
+    for verdict in [CallVerdict::Good, CallVerdict::Bad, CallVerdict::Dropped] {
+        let mut steps = Steps::new(CircuitConfig { trials: 2, successes: 1, ..plainly() });
+        let (late, bad) = (steps.until_trials().trial(), steps.trial());
+        assert_eq!(steps.trial_ended(bad, CallVerdict::Bad), Open);
+        assert_eq!(steps.trial_ended(late, verdict), Open);
+        steps.wait_out().trial();
         for _ in 0..5 {
-            assert_eq!(steps.probed(late, verdict), HalfOpen);
-            assert_eq!(steps.machine.probes(), 1);
+            assert_eq!(steps.trial_ended(late, verdict), HalfOpen);
+            assert_eq!(steps.machine.trials(), 1);
         }
     }
 }
@@ -298,13 +304,13 @@ fn a_probe_of_an_earlier_half_open_time_changes_nothing() {
 /// F2
 #[test]
 fn a_call_of_an_earlier_period_reaches_no_rule() {
-    let mut steps = Steps::new(probe_closes());
+    let mut steps = Steps::new(trial_closes());
     let early = steps.admit().unwrap();
-    let probe = steps.until_probes().probe();
-    assert_eq!(steps.probed(probe, Verdict::Good), Closed);
+    let trial = steps.until_trials().trial();
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Closed);
     for action in [Action::Open, Action::Degrade] {
         assert_eq!(steps.trip_by(early, action, 1.0, None), Closed);
-        assert_eq!(steps.trip_by(probe, action, 1.0, None), Closed);
+        assert_eq!(steps.trip_by(trial, action, 1.0, None), Closed);
     }
 }
 
@@ -325,11 +331,11 @@ fn a_call_of_an_earlier_share_can_open_but_not_degrade() {
 fn a_forced_state_lasts_until_it_is_changed() {
     for from in [Closed, Degraded, Open, HalfOpen, Ramp] {
         let mut steps = Steps::when(from);
-        let call = Admission { when: steps.machine.when(), probe: 1 };
+        let call = Admission { when: steps.machine.when(), trial: 1 };
         assert_eq!(steps.reset(Mode::ForcedOpen), ForcedOpen);
         for _ in 0..10 {
             steps.wait(secs(86_400));
-            steps.probed(call, Verdict::Good);
+            steps.trial_ended(call, CallVerdict::Good);
             let refused = steps.admit().unwrap_err();
             assert_eq!(refused, Refused { state: ForcedOpen, retry_after: None });
         }
@@ -348,14 +354,14 @@ fn a_forced_state_lasts_until_it_is_changed() {
 /// F10
 #[test]
 fn a_circuit_that_is_only_observed_refuses_nobody_and_still_changes() {
-    let mut steps = Steps::new(probe_closes());
+    let mut steps = Steps::new(trial_closes());
     steps.reset(Mode::ObserveOnly);
     assert_eq!(steps.trip(Action::Open), Open);
     assert_eq!(steps.admit(), Ok(Admission::UNWATCHED));
-    let probe = steps.wait_out().probe();
+    let trial = steps.wait_out().trial();
     assert_eq!(steps.state(), HalfOpen);
     assert_eq!(steps.admit(), Ok(Admission::UNWATCHED));
-    assert_eq!(steps.probed(probe, Verdict::Good), Closed);
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Closed);
     steps.trip(Action::Degrade);
     let (unwatched, counted): (Vec<_>, Vec<_>) =
         (0..20).map(|_| steps.admit().unwrap()).partition(|call| *call == Admission::UNWATCHED);
@@ -370,7 +376,7 @@ fn a_reset_closes_from_every_state_and_begins_everything_anew() {
         assert_eq!(steps.reset(Mode::Automatic), Closed, "from {from:?}");
         let after = steps.machine.when();
         assert!(before.generation() != after.generation() && before.period() != after.period());
-        assert_eq!((steps.share(), steps.machine.probes()), (1.0, 0));
+        assert_eq!((steps.share(), steps.machine.trials()), (1.0, 0));
         assert!(steps.machine.is_free() && steps.machine.flows());
     }
 }
@@ -379,7 +385,7 @@ fn a_reset_closes_from_every_state_and_begins_everything_anew() {
 #[test]
 fn periods_go_on_through_the_end_of_their_count() {
     for first in (0..8).map(|n| crate::window::LAST_ERA - n) {
-        let mut steps = Steps::beginning_at(probe_closes(), first);
+        let mut steps = Steps::beginning_at(trial_closes(), first);
         let mut calls: Vec<Admission> = Vec::new();
         for _ in 0..4 {
             let call = steps.admit().unwrap();
@@ -387,12 +393,12 @@ fn periods_go_on_through_the_end_of_their_count() {
             for early in &calls {
                 assert_eq!(steps.trip_by(*early, Action::Open, 1.0, None), Closed);
             }
-            let probe = steps.until_probes().probe();
+            let trial = steps.until_trials().trial();
             for early in &calls {
-                assert_eq!(steps.probed(*early, Verdict::Bad), HalfOpen);
+                assert_eq!(steps.trial_ended(*early, CallVerdict::Bad), HalfOpen);
             }
-            assert_eq!(steps.probed(probe, Verdict::Good), Closed);
-            calls.extend([call, probe]);
+            assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Closed);
+            calls.extend([call, trial]);
         }
     }
 }

@@ -24,32 +24,32 @@ fn ratio(share: f64) -> Ratio {
     Ratio::new(share).unwrap()
 }
 
-/// One second of waiting, each time; two probes' successes close it.
-fn plainly() -> Settings {
-    Settings { open_for: steadily(secs(1)), ..Settings::default() }
+/// One second of waiting, each time; two trials' successes close it.
+fn plainly() -> CircuitConfig {
+    CircuitConfig { open_for: steadily(secs(1)), ..CircuitConfig::default() }
 }
 
 fn steadily(time: Duration) -> Backoff {
     Backoff::constant(time).jitter(Jitter::None)
 }
 
-fn probe_closes() -> Settings {
-    Settings { successes: 1, ..plainly() }
+fn trial_closes() -> CircuitConfig {
+    CircuitConfig { successes: 1, ..plainly() }
 }
 
 /// How a call ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct End {
-    verdict: Verdict,
+    verdict: CallVerdict,
     /// How long its head and all of it took.
     took: Option<(Duration, Duration)>,
     hint: Option<Duration>,
 }
 
-const GOOD: End = End { verdict: Verdict::Good, took: None, hint: None };
-const BAD: End = End { verdict: Verdict::Bad, took: None, hint: None };
-const NEUTRAL: End = End { verdict: Verdict::Neutral, took: None, hint: None };
-const DROPPED: End = End { verdict: Verdict::Dropped, took: None, hint: None };
+const GOOD: End = End { verdict: CallVerdict::Good, took: None, hint: None };
+const BAD: End = End { verdict: CallVerdict::Bad, took: None, hint: None };
+const NEUTRAL: End = End { verdict: CallVerdict::Neutral, took: None, hint: None };
+const DROPPED: End = End { verdict: CallVerdict::Dropped, took: None, hint: None };
 
 impl End {
     fn after(self, took: Duration) -> Self {
@@ -60,7 +60,7 @@ impl End {
 /// What the layer does with the end of a call.
 fn end(circuit: &Circuit, admission: Admission, end: End, now: Duration) -> Option<Change> {
     let look = match end.verdict {
-        Verdict::Good => match circuit.window() {
+        CallVerdict::Good => match circuit.window() {
             // the way of most circuits
             Some(window) => {
                 let slices = now.as_nanos() / window.slice().as_nanos();
@@ -68,14 +68,14 @@ fn end(circuit: &Circuit, admission: Admission, end: End, now: Duration) -> Opti
             }
             None => circuit.succeeded(admission, end.took, now),
         },
-        Verdict::Bad => circuit.failed(admission, end.took, now),
-        Verdict::Neutral | Verdict::Dropped => {
+        CallVerdict::Bad => circuit.failed(admission, end.took, now),
+        CallVerdict::Neutral | CallVerdict::Dropped => {
             circuit.said_nothing();
             false
         }
     };
-    if admission.is_probe() {
-        circuit.probed(admission, end.verdict, end.took, end.hint, now)
+    if admission.is_trial() {
+        circuit.trial_ended(admission, end.verdict, end.took, end.hint, now)
     } else if look {
         circuit.look(admission, end.hint, now)
     } else {
@@ -95,9 +95,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(rules: &[TripRule], settings: Settings) -> Self {
+    fn new(rules: &[TripRule], config: CircuitConfig) -> Self {
         rules.iter().for_each(|rule| rule.check().unwrap());
-        Self { circuit: Circuit::new(rules, settings, 7, false), now: Duration::ZERO }
+        Self { circuit: Circuit::new(rules, config, 7, false), now: Duration::ZERO }
     }
 
     fn state(&self) -> CircuitState {

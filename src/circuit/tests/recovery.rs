@@ -5,13 +5,13 @@ use super::machine::Steps;
 use super::*;
 use CircuitState::{Closed, Degraded, Open, Ramp};
 
-/// Opens, and lets one probe fail after another; the open times.
+/// Opens, and lets one trial fail after another; the open times.
 fn reopenings(steps: &mut Steps, count: usize) -> Vec<Duration> {
     steps.trip(Action::Open);
     let mut times = vec![steps.open_time()];
     for _ in 0..count {
-        let probe = steps.wait_out().probe();
-        assert_eq!(steps.probed(probe, Verdict::Bad), Open);
+        let trial = steps.wait_out().trial();
+        assert_eq!(steps.trial_ended(trial, CallVerdict::Bad), Open);
         times.push(steps.open_time());
     }
     times
@@ -24,14 +24,14 @@ fn assert_near(time: Duration, middle: Duration) {
 }
 
 fn close(steps: &mut Steps) {
-    let probe = steps.wait_out().probe();
-    assert_eq!(steps.probed(probe, Verdict::Good), Closed);
+    let trial = steps.wait_out().trial();
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Closed);
 }
 
 /// F7
 #[test]
 fn open_times_grow_from_one_reopening_to_the_next_up_to_their_cap() {
-    let times = reopenings(&mut Steps::new(Settings::default()), 20);
+    let times = reopenings(&mut Steps::new(CircuitConfig::default()), 20);
     for (time, seconds) in times.iter().zip([1, 2, 4, 8, 16]) {
         assert_near(*time, secs(seconds));
     }
@@ -44,8 +44,8 @@ fn open_times_grow_from_one_reopening_to_the_next_up_to_their_cap() {
 #[test]
 fn ten_thousand_reopenings_overflow_nothing() {
     let uncapped = Backoff::exponential(secs(1)).cap(Duration::MAX).jitter(Jitter::None);
-    for open_for in [Settings::default().open_for, uncapped] {
-        let mut steps = Steps::new(Settings { open_for, ..Settings::default() });
+    for open_for in [CircuitConfig::default().open_for, uncapped] {
+        let mut steps = Steps::new(CircuitConfig { open_for, ..CircuitConfig::default() });
         let times = reopenings(&mut steps, 10_000);
         assert!(times[10..].iter().all(|time| *time >= secs(20) || times[5] > secs(30)));
     }
@@ -54,9 +54,9 @@ fn ten_thousand_reopenings_overflow_nothing() {
 /// F7
 #[test]
 fn open_times_begin_anew_only_after_a_sustained_good_time() {
-    let settings = Settings { successes: 1, ..Settings::default() };
+    let config = CircuitConfig { successes: 1, ..CircuitConfig::default() };
     for (good, seconds) in [(ms(59_999), 16), (secs(60), 1)] {
-        let mut steps = Steps::new(settings.clone());
+        let mut steps = Steps::new(config.clone());
         reopenings(&mut steps, 3);
         close(&mut steps);
         steps.wait(good);
@@ -69,7 +69,7 @@ fn open_times_begin_anew_only_after_a_sustained_good_time() {
 #[test]
 fn a_good_time_counts_also_when_the_circuit_degrades_before_it_opens() {
     for (good, seconds) in [(ms(59_999), 16), (secs(60), 1)] {
-        let mut steps = Steps::new(Settings { successes: 1, ..Settings::default() });
+        let mut steps = Steps::new(CircuitConfig { successes: 1, ..CircuitConfig::default() });
         reopenings(&mut steps, 3);
         close(&mut steps);
         steps.wait(good);
@@ -82,7 +82,7 @@ fn a_good_time_counts_also_when_the_circuit_degrades_before_it_opens() {
 
 #[test]
 fn a_degraded_time_is_no_good_one() {
-    let mut steps = Steps::new(Settings { successes: 1, ..Settings::default() });
+    let mut steps = Steps::new(CircuitConfig { successes: 1, ..CircuitConfig::default() });
     reopenings(&mut steps, 3);
     close(&mut steps);
     steps.trip(Action::Degrade);
@@ -113,38 +113,38 @@ fn a_hint_makes_the_open_time_longer_up_to_a_minute() {
 /// D4
 #[test]
 fn no_setting_is_too_long_or_too_short() {
-    let most = Settings {
+    let most = CircuitConfig {
         open_for: steadily(Duration::MAX),
         forget_after: Duration::MAX,
-        probes: u32::MAX,
+        trials: u32::MAX,
         successes: u32::MAX,
-        probe_timeout: Some(Duration::MAX),
+        trial_timeout: Some(Duration::MAX),
         ramp: Duration::MAX,
         dwell: Duration::MAX,
     };
-    let least = Settings {
+    let least = CircuitConfig {
         open_for: steadily(Duration::ZERO),
         forget_after: Duration::ZERO,
-        probes: 1,
+        trials: 1,
         successes: 1,
-        probe_timeout: Some(Duration::ZERO),
+        trial_timeout: Some(Duration::ZERO),
         ramp: Duration::from_nanos(1),
         dwell: Duration::ZERO,
     };
-    for settings in [most, least] {
-        let mut steps = Steps::new(settings);
+    for config in [most, least] {
+        let mut steps = Steps::new(config);
         for time in [Duration::ZERO, secs(1), Duration::MAX, Duration::MAX] {
             steps.wait(time);
             steps.trip(Action::Degrade);
             for calm in [Some(true), None, Some(false)] {
-                if let Ok(probe) = steps.admit_if(calm) {
-                    steps.probed(probe, Verdict::Good);
+                if let Ok(trial) = steps.admit_if(calm) {
+                    steps.trial_ended(trial, CallVerdict::Good);
                 }
             }
             assert!((0.0..=1.0).contains(&steps.share()));
             steps.trip(Action::Open);
-            if let Ok(probe) = steps.admit() {
-                steps.probed(probe, Verdict::Bad);
+            if let Ok(trial) = steps.admit() {
+                steps.trial_ended(trial, CallVerdict::Bad);
             }
         }
     }
@@ -153,9 +153,9 @@ fn no_setting_is_too_long_or_too_short() {
 /// Envoy's slow start, with its factor of a tenth; F6
 #[test]
 fn a_ramp_admits_a_share_that_grows_with_its_time() {
-    let mut steps = Steps::new(Settings { ramp: secs(60), ..probe_closes() });
-    let probe = steps.until_probes().probe();
-    assert_eq!(steps.probed(probe, Verdict::Good), Ramp);
+    let mut steps = Steps::new(CircuitConfig { ramp: secs(60), ..trial_closes() });
+    let trial = steps.until_trials().trial();
+    assert_eq!(steps.trial_ended(trial, CallVerdict::Good), Ramp);
     let mut passed = 0;
     for (second, share) in [(0, 0.1), (1, 0.1), (6, 0.1), (30, 0.5), (45, 0.75), (59, 59.0 / 60.0)]
     {
@@ -256,7 +256,7 @@ fn a_share_without_calls_is_raised_for_each_dwell_that_passed() {
 #[test]
 fn a_dwell_is_over_exactly_when_it_is() {
     for (dwell, dwells) in (1..100).flat_map(|dwell| (1..10).map(move |dwells| (dwell, dwells))) {
-        let mut steps = Steps::new(Settings { dwell: ms(dwell), ..plainly() });
+        let mut steps = Steps::new(CircuitConfig { dwell: ms(dwell), ..plainly() });
         steps.trip(Action::Degrade);
         steps.wait(ms(dwell) * dwells);
         let _ = steps.admit();
@@ -311,7 +311,7 @@ fn each_opening_is_counted_also_one_that_was_over_before_anybody_looked() {
     bench.wait(secs(1));
     bench.admitted();
     bench.wait(secs(2));
-    // the probe hung a second ago, and the circuit was open up to now
-    assert!(bench.admitted().is_probe());
+    // the trial hung a second ago, and the circuit was open up to now
+    assert!(bench.admitted().is_trial());
     assert_eq!(bench.circuit.snapshot(bench.now).opened, 2);
 }

@@ -344,7 +344,7 @@ fn a_ring_that_is_shorter_than_the_default_minimum_is_one() {
 }
 
 #[test]
-fn a_probe_has_the_time_of_an_answer_that_is_not_slow() {
+fn a_trial_has_the_time_of_an_answer_that_is_not_slow() {
     let slow = |time| TripRule::slow_ratio(ratio(0.5)).slower_than(time);
     let cases: [(&[TripRule], Option<Duration>, Duration); 4] = [
         (&[half()], None, secs(1)),
@@ -352,8 +352,8 @@ fn a_probe_has_the_time_of_an_answer_that_is_not_slow() {
         (&[slow(secs(2))], Some(secs(9)), secs(9)),
         (&[TripRule::slow_ratio(ratio(0.5)).ends_later_than(secs(5))], None, secs(5)),
     ];
-    for (rules, probe_timeout, time) in cases {
-        let mut bench = Bench::new(rules, Settings { probe_timeout, ..plainly() });
+    for (rules, trial_timeout, time) in cases {
+        let mut bench = Bench::new(rules, CircuitConfig { trial_timeout, ..plainly() });
         trip(&mut bench);
         bench.wait(secs(1));
         bench.admitted();

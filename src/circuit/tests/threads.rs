@@ -23,18 +23,18 @@ fn together<T: Send>(run: impl Fn() -> T + Sync) -> Vec<T> {
 
 /// F3: the most that were inside at once
 #[test]
-fn threads_on_a_half_open_circuit_are_never_more_probes_than_asked_for() {
-    let settings = Settings { probes: 3, successes: u32::MAX, ..plainly() };
-    let bench = Bench::new(&[TripRule::consecutive(1)], settings);
+fn threads_on_a_half_open_circuit_are_never_more_trials_than_asked_for() {
+    let config = CircuitConfig { trials: 3, successes: u32::MAX, ..plainly() };
+    let bench = Bench::new(&[TripRule::consecutive(1)], config);
     bench.calls(1, BAD);
-    let (inside, probes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (inside, trials) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let most = together(|| {
         let mut most = 0;
         for n in 0..5_000 {
             let Ok(call) = begin(&bench.circuit, secs(1)) else { continue };
-            assert!(call.is_probe());
+            assert!(call.is_trial());
             most = inside.fetch_add(1, SeqCst).max(most);
-            probes.fetch_add(1, SeqCst);
+            trials.fetch_add(1, SeqCst);
             thread::yield_now();
             inside.fetch_sub(1, SeqCst);
             end(&bench.circuit, call, if n % 2 == 0 { GOOD } else { NEUTRAL }, secs(1));
@@ -42,8 +42,8 @@ fn threads_on_a_half_open_circuit_are_never_more_probes_than_asked_for() {
         most + 1
     });
     assert!(most.into_iter().all(|most| most <= 3));
-    assert!(probes.into_inner() > 3, "permits were given back");
-    assert_eq!(bench.circuit.snapshot(secs(1)).probes, 0);
+    assert!(trials.into_inner() > 3, "permits were given back");
+    assert_eq!(bench.circuit.snapshot(secs(1)).trials, 0);
 }
 
 /// E3: a circuit that trips again and again counts each call once, and no call of before
@@ -52,7 +52,7 @@ fn what_threads_tell_a_circuit_adds_up_at_rest() {
     const CALLS: u64 = 10_000;
     let rules =
         [TripRule::failures(40).within(secs(10)), TripRule::failure_ratio(ratio(0.5)).degrade()];
-    let circuit = Circuit::new(&rules, Settings { ramp: ms(5), ..probe_closes() }, 5, true);
+    let circuit = Circuit::new(&rules, CircuitConfig { ramp: ms(5), ..trial_closes() }, 5, true);
     let time = AtomicU64::new(0);
     let kinds = [GOOD, GOOD, BAD, NEUTRAL, GOOD, DROPPED, BAD];
     let asked = together(|| {
@@ -65,9 +65,9 @@ fn what_threads_tell_a_circuit_adds_up_at_rest() {
             };
             let how = kinds[n as usize % kinds.len()];
             let kind = match how.verdict {
-                Verdict::Good => 0,
-                Verdict::Bad => 1,
-                Verdict::Neutral | Verdict::Dropped => 2,
+                CallVerdict::Good => 0,
+                CallVerdict::Bad => 1,
+                CallVerdict::Neutral | CallVerdict::Dropped => 2,
             };
             told[kind] += 1;
             end(&circuit, call, how, now);

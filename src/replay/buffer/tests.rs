@@ -320,7 +320,7 @@ fn frames_without_data_and_copies_without_number_do_not_add_up() {
             first = instead(&keeper);
         }
         let shared = keeper.0.as_ref().unwrap().lock();
-        (shared.frames.len(), shared.places.len())
+        (shared.frames.len(), shared.cursors.len())
     };
     assert_eq!(round(10_000), round(10));
 }

@@ -61,7 +61,8 @@ async fn late_answers_do_not_touch_the_one_that_took_the_place() {
 async fn fail(set: &Endpoints<Actor>, name: &str) -> bool {
     let only = name.to_owned();
     let layer = BalanceLayer::plain().allow(move |(): &(), endpoint| endpoint.name() == only);
-    let balance = layer.judge(|_: Result<&String, &BoxError>| Outcome::Failure).layer(set.clone());
+    let balance =
+        layer.classify_fn(|_: Result<&String, &BoxError>| Outcome::Failure).layer(set.clone());
     for _ in 0..5 {
         let _ = balance.clone().oneshot(()).await;
     }
@@ -203,7 +204,7 @@ async fn filters_and_classifiers_may_use_the_handle() {
             assert!(!in_filter.snapshot().is_empty());
             in_filter.reweight(endpoint.name(), 1.0).unwrap()
         })
-        .judge(move |result: Result<&String, &BoxError>| {
+        .classify_fn(move |result: Result<&String, &BoxError>| {
             in_judge.drain("nobody");
             in_judge.insert(Endpoint::new("c", Actor::new("c")));
             if result.is_ok() { Outcome::Success } else { Outcome::Failure }
@@ -383,7 +384,7 @@ async fn many_scopes_are_put_in_at_once() {
     let many = |from: usize| {
         let endpoint = move |at: usize| {
             let name = (from + at).to_string();
-            Endpoint::new(name.clone(), Tiny).scope(name)
+            Endpoint::new(name.clone(), Tiny).account(name)
         };
         (0..20_000).map(endpoint)
     };

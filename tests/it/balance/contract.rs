@@ -123,12 +123,12 @@ async fn it_can_be_cloned_shared_and_spawned_with_boxed_endpoints() {
 async fn closures_need_no_more_types_than_they_use() {
     let (_, set) = cast::<2>();
     let only = "b".to_owned();
-    let layer = BalanceLayer::plain().allow(move |_: &(), endpoint| endpoint.name() == only).judge(
-        |result: Result<&String, _>| match result {
+    let layer = BalanceLayer::plain()
+        .allow(move |_: &(), endpoint| endpoint.name() == only)
+        .classify_fn(|result: Result<&String, _>| match result {
             Ok(_) => Outcome::Success,
             Err(_) => Outcome::Failure,
-        },
-    );
+        });
     assert_eq!(layer.clone().layer(set).oneshot(()).await.unwrap(), "b");
     let http = BalanceLayer::http().allow(|request: &Request<()>, endpoint| {
         request.headers().contains_key("x-model") == endpoint.label("model").is_some()

@@ -183,7 +183,7 @@ async fn an_endpoint_is_left_to_try_if_it_serves_in_whatever_tier() {
     let fails = BalanceLayer::plain().allow(|(): &(), endpoint| endpoint.name() == "b");
     let throttles = fails
         .clone()
-        .judge(|_: Result<&String, &BoxError>| tower_failover::Outcome::Throttled {
+        .classify_fn(|_: Result<&String, &BoxError>| tower_failover::Outcome::Throttled {
             retry_after: Some(Duration::from_secs(5)),
         })
         .layer(set.clone());
@@ -192,7 +192,7 @@ async fn an_endpoint_is_left_to_try_if_it_serves_in_whatever_tier() {
     tokio::time::advance(Duration::from_secs(6)).await;
     assert!(left_after_one_call(&set).await, "it is back");
     let fails = BalanceLayer::plain().allow(|(): &(), endpoint| endpoint.name() == "a");
-    let fails = fails.judge(|_: Result<&String, &BoxError>| tower_failover::Outcome::Failure);
+    let fails = fails.classify_fn(|_: Result<&String, &BoxError>| tower_failover::Outcome::Failure);
     for _ in 0..3 {
         fails.layer(set.clone()).oneshot(()).await.unwrap();
     }

@@ -58,7 +58,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let set = Endpoints::new();
         let layer =
-            BalanceLayer::plain().seed(seed).wait_for(WAIT).max_in_flight(3).unwrap().judge(
+            BalanceLayer::plain().seed(seed).wait_for(WAIT).max_in_flight(3).unwrap().classify_fn(
                 |result: Result<&String, &BoxError>| match result {
                     Ok(_) => Outcome::Success,
                     Err(error) if error.to_string() == "broken" => {

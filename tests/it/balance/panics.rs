@@ -139,7 +139,8 @@ async fn a_classifier_that_panics_counts_the_call_as_failed_once() {
         let ([a], set) = cast();
         a.act(act);
         let layer = BalanceLayer::plain();
-        let judged = layer.judge(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") });
+        let judged =
+            layer.classify_fn(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") });
         let balance = judged.layer(set.clone());
         assert!(panics(&balance).await);
         let found = look(&set, "a");
@@ -149,7 +150,7 @@ async fn a_classifier_that_panics_counts_the_call_as_failed_once() {
     a.gate(Gate::Broken);
     let layer = BalanceLayer::plain();
     let balance = layer
-        .judge(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") })
+        .classify_fn(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") })
         .layer(set.clone());
     assert!(panics(&balance).await);
     assert_eq!((in_flight(&set), look(&set, "a").counts.failures), (0, 1));

@@ -40,7 +40,7 @@ async fn a_hint_is_kept_to_and_little_more() {
 #[tokio::test(start_paused = true)]
 async fn endpoints_of_a_scope_cool_down_together() {
     let world =
-        World::with(4, |at, endpoint| if at < 2 { endpoint.scope("account") } else { endpoint });
+        World::with(4, |at, endpoint| if at < 2 { endpoint.account("account") } else { endpoint });
     let balance = world.balance();
     load(&balance, 1, ms(200)).await;
     world.do_all([0], THROTTLES);
@@ -58,7 +58,9 @@ async fn endpoints_of_a_scope_cool_down_together() {
     load(&balance, 4, secs(2)).await;
     assert!(world.counts()[0] > 0 && world.counts()[1] > 0, "{:?}", world.counts());
     // one that comes into the scope later shares it as well
-    world.set.insert(tower_failover::balance::Endpoint::new("4", Server::new(4)).scope("account"));
+    world
+        .set
+        .insert(tower_failover::balance::Endpoint::new("4", Server::new(4)).account("account"));
     world.do_all([1], THROTTLES);
     world.forget();
     while world.counts()[1] == 0 {

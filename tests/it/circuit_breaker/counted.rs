@@ -6,13 +6,13 @@ use tower_failover::Refusal;
 
 /// An answer that is judged like this, with this evidence.
 #[derive(Clone, Copy, Debug)]
-struct Judged {
+struct OutcomeMark {
     outcome: Outcome,
     overloaded: bool,
     local: bool,
 }
 
-impl Judged {
+impl OutcomeMark {
     const fn as_(outcome: Outcome) -> Self {
         Self { outcome, overloaded: false, local: false }
     }
@@ -21,12 +21,12 @@ impl Judged {
 #[derive(Clone, Copy)]
 struct ByHand;
 
-impl Classify<Judged, BoxError> for ByHand {
-    fn classify(&self, result: Result<&Judged, &BoxError>) -> Outcome {
+impl Classify<OutcomeMark, BoxError> for ByHand {
+    fn classify(&self, result: Result<&OutcomeMark, &BoxError>) -> Outcome {
         result.unwrap().outcome
     }
 
-    fn evidence(&self, result: Result<&Judged, &BoxError>) -> Evidence {
+    fn evidence(&self, result: Result<&OutcomeMark, &BoxError>) -> Evidence {
         let judged = result.unwrap();
         let mut evidence = Evidence::default();
         (evidence.overloaded, evidence.local) = (judged.overloaded, judged.local);
@@ -45,12 +45,12 @@ const THROTTLED: Outcome = Outcome::Throttled { retry_after: None };
 
 /// Each line of the table: what a call ends with, and how that counts; by default, and where throttling
 /// answers are asked for.
-const TABLE: [(Judged, Counts, Counts); 9] = {
+const TABLE: [(OutcomeMark, Counts, Counts); 9] = {
     use Counts::{Bad, Good, Not};
-    let as_ = Judged::as_;
-    let overloaded = Judged { overloaded: true, ..as_(THROTTLED) };
-    let failed_here = Judged { local: true, ..as_(Outcome::Failure) };
-    let refused_here = Judged { local: true, ..as_(Outcome::Refused) };
+    let as_ = OutcomeMark::as_;
+    let overloaded = OutcomeMark { overloaded: true, ..as_(THROTTLED) };
+    let failed_here = OutcomeMark { local: true, ..as_(Outcome::Failure) };
+    let refused_here = OutcomeMark { local: true, ..as_(Outcome::Refused) };
     [
         (as_(Outcome::Success), Good, Good),
         (as_(Outcome::Failure), Bad, Bad),
@@ -78,7 +78,7 @@ async fn each_outcome_counts_as_the_table_says() {
             circuit.reset();
             let before = counts(&circuit);
             let inner =
-                tower::service_fn(|judged: Judged| async move { Ok::<_, BoxError>(judged) });
+                tower::service_fn(|judged: OutcomeMark| async move { Ok::<_, BoxError>(judged) });
             let service = layer.layer(inner);
             let ask = |judged| service.clone().oneshot(judged);
             for _ in 0..2 {
@@ -95,16 +95,16 @@ async fn each_outcome_counts_as_the_table_says() {
             };
             assert_eq!((more, state), (column.to_vec(), expected_state), "{judged:?}");
 
-            // and the same of a probe
+            // and the same of a trial
             circuit.reset();
             for _ in 0..2 {
-                ask(Judged::as_(Outcome::Failure)).await.unwrap();
+                ask(OutcomeMark::as_(Outcome::Failure)).await.unwrap();
             }
             sleep(OPEN).await;
             ask(judged).await.unwrap();
             let reopened = circuit.state() == CircuitState::Open;
-            assert_eq!(reopened, expected == Counts::Bad, "{judged:?} for a probe");
-            assert_eq!(circuit.snapshot().probes, 0, "{judged:?}");
+            assert_eq!(reopened, expected == Counts::Bad, "{judged:?} for a trial");
+            assert_eq!(circuit.snapshot().trials, 0, "{judged:?}");
         }
     }
 }
@@ -202,7 +202,7 @@ async fn an_error_of_readiness_is_judged_by_the_next_call() {
     drop(call);
     assert_eq!(layer.handle().state(), CircuitState::Open);
     sleep(OPEN).await;
-    // a probe that is not taken has failed
+    // a trial that is not taken has failed
     assert!(service.ready().await.unwrap().call(GOOD).await.is_err());
     assert_eq!(layer.handle().state(), CircuitState::Open);
     sleep(OPEN).await;

@@ -11,9 +11,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio_test::task::spawn;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_failover::attempt::RecordBody;
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitHandle, CircuitState};
 use tower_failover::classify::{AtEnd, Classify, HttpClassifier};
-use tower_failover::record::RecordBody;
 use tower_failover::replay::Http;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{BoxError, Deadline, Outcome};
@@ -300,18 +300,18 @@ fn upstream_of_any_body<B: Send + 'static>(
     Scripted::noting(|_| (), |_| Ok(answer(200, []))).taking(takes)
 }
 
-/// Is open for a second after one failure, closes after one success, and has one probe out for so long
+/// Is open for a second after one failure, closes after one success, and has one trial out for so long
 /// at most.
-fn half_opening(probe_timeout: Duration) -> Breaker {
+fn half_opening(trial_timeout: Duration) -> Breaker {
     let constant = tower_failover::Backoff::constant(secs(1)).jitter(tower_failover::Jitter::None);
     http()
         .trip_on(failures(1))
-        .and_then(|layer| layer.successes(1)?.probe_timeout(probe_timeout))
+        .and_then(|layer| layer.successes(1)?.trial_timeout(trial_timeout))
         .unwrap()
         .open_for(constant)
 }
 
-/// Such a circuit, with two seconds for a probe; it is half-open.
+/// Such a circuit, with two seconds for a trial; it is half-open.
 async fn half_open(
     inner: Upstream,
 ) -> (impl Service<Request<()>, Response = Answer, Error = BoxError> + Clone, CircuitHandle) {
@@ -326,18 +326,18 @@ async fn half_open(
 
 /// A12
 #[tokio::test(start_paused = true)]
-async fn a_probe_whose_answer_goes_on_keeps_its_place_only_for_its_time() {
+async fn a_trial_whose_answer_goes_on_keeps_its_place_only_for_its_time() {
     let stream = streaming([Step::Data("one"), Step::Silence(LONG)]);
     let (service, circuit) = half_open(stream).await;
     let mut held = Vec::new();
-    for probe in 1..=20 {
+    for trial in 1..=20 {
         held.push(service.clone().oneshot(Request::new(())).await.unwrap());
-        assert_eq!((circuit.state(), circuit.snapshot().probes), (CircuitState::HalfOpen, 1));
+        assert_eq!((circuit.state(), circuit.snapshot().trials), (CircuitState::HalfOpen, 1));
         service.clone().oneshot(Request::new(())).await.unwrap_err();
         sleep(ms(1_999)).await;
         service.clone().oneshot(Request::new(())).await.unwrap_err();
         sleep(ms(1)).await;
-        assert_eq!(held.len(), probe);
+        assert_eq!(held.len(), trial);
     }
     assert_eq!(circuit.snapshot().opened, 1, "slow readers decide nothing");
     drop(held);
@@ -345,7 +345,7 @@ async fn a_probe_whose_answer_goes_on_keeps_its_place_only_for_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_probes_answer_counts_also_after_its_time() {
+async fn the_end_of_a_trials_answer_counts_also_after_its_time() {
     for (last, expected) in
         [(Step::Data("last"), CircuitState::Closed), (Step::Fails, CircuitState::Open)]
     {
@@ -353,7 +353,7 @@ async fn the_end_of_a_probes_answer_counts_also_after_its_time() {
         let slow = service.clone().oneshot(Request::new(())).await.unwrap();
         sleep(secs(2)).await;
         let second = service.clone().oneshot(Request::new(())).await.unwrap();
-        assert_eq!(circuit.snapshot().probes, 1);
+        assert_eq!(circuit.snapshot().trials, 1);
         let _ = slow.into_body().collect().await;
         assert_eq!(circuit.state(), expected);
         let opened = circuit.snapshot().opened;
@@ -380,15 +380,15 @@ async fn the_end_of_an_answer_from_before_the_trip_changes_nothing() {
             } else {
                 LONG
             }));
-            let mut probe = spawn(fine.oneshot(Request::new(())));
-            assert!(probe.poll().is_pending());
+            let mut trial = spawn(fine.oneshot(Request::new(())));
+            assert!(trial.poll().is_pending());
             if closes {
-                probe.await.unwrap();
+                trial.await.unwrap();
             }
             let expected = if closes { CircuitState::Closed } else { CircuitState::HalfOpen };
             let seen = || {
                 let seen = circuit.snapshot();
-                (seen.state, seen.probes, seen.opened, seen.rules)
+                (seen.state, seen.trials, seen.opened, seen.rules)
             };
             let before = seen();
             assert_eq!(before.0, expected);

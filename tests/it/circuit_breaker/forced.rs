@@ -19,7 +19,7 @@ async fn forced_open_lasts_until_it_is_changed() {
         assert_eq!((refused.state(), refused.retry_after()), (CircuitState::ForcedOpen, None));
         assert_eq!(refused.to_string(), "circuit `circuit` is forced open");
     }
-    assert_eq!((scene.seen().share, scene.seen().next_probe), (0.0, None));
+    assert_eq!((scene.seen().share, scene.seen().next_trial), (0.0, None));
     assert_eq!(scene.server.calls(), 0);
     scene.circuit.reset();
     scene.ask_each(1, GOOD).await;
@@ -60,17 +60,17 @@ async fn calls_under_way_do_not_end_what_is_forced() {
         calls.iter_mut().for_each(|call| assert!(call.poll().is_ready()));
         assert_eq!((scene.state(), scene.seen().rules[0].hits), (state, 0));
 
-        // nor by a probe
+        // nor by a trial
         let scene = Scene::half_open(breaker().successes(1).unwrap()).await;
         for ask in [GOOD, BAD] {
             scene.circuit.reset();
             scene.trip().await;
             sleep(OPEN).await;
-            let mut probe = scene.begin(ask.taking(ms(1)));
+            let mut trial = scene.begin(ask.taking(ms(1)));
             force(&scene.circuit);
             pass(1).await;
-            assert!(probe.poll().is_ready());
-            assert_eq!((scene.state(), scene.seen().probes), (state, 0));
+            assert!(trial.poll().is_ready());
+            assert_eq!((scene.state(), scene.seen().trials), (state, 0));
         }
     }
 }
@@ -104,7 +104,7 @@ async fn a_reset_ends_each_state_and_makes_open_times_short_again() {
     for _ in 0..3 {
         scene.trip().await;
         for time in [1, 2, 4] {
-            assert_eq!(scene.seen().next_probe, Some(secs(time)));
+            assert_eq!(scene.seen().next_trial, Some(secs(time)));
             sleep(secs(time)).await;
             scene.ask(BAD).await.unwrap();
         }
@@ -116,7 +116,7 @@ async fn a_reset_ends_each_state_and_makes_open_times_short_again() {
     sleep(secs(1)).await;
     let _probe = scene.begin(HANGING);
     scene.circuit.reset();
-    assert_eq!((scene.state(), scene.seen().probes), (CircuitState::Closed, 0));
+    assert_eq!((scene.state(), scene.seen().trials), (CircuitState::Closed, 0));
 }
 
 /// Goes through its states, and nobody notices.
@@ -128,14 +128,14 @@ async fn a_circuit_that_only_observes_refuses_nobody() {
     scene.trip().await;
     scene.ask_each(50, BAD).await;
     assert_eq!((scene.seen().failures, scene.seen().refused), (52, 0));
-    assert_eq!(scene.seen().next_probe, Some(OPEN), "what would have been refused tells nothing");
+    assert_eq!(scene.seen().next_trial, Some(OPEN), "what would have been refused tells nothing");
     sleep(OPEN).await;
-    let mut probe = scene.begin(GOOD.taking(ms(100)));
-    assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 1));
+    let mut trial = scene.begin(GOOD.taking(ms(100)));
+    assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 1));
     scene.ask_each(50, BAD).await;
-    assert_eq!(scene.state(), CircuitState::HalfOpen, "none of them was a probe");
+    assert_eq!(scene.state(), CircuitState::HalfOpen, "none of them was a trial");
     pass(100).await;
-    assert!(probe.poll().is_ready());
+    assert!(trial.poll().is_ready());
     scene.ask_each(1, GOOD).await;
     assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Closed, 1));
     assert_eq!((scene.seen().refused, scene.server.calls()), (0, 104));
@@ -306,7 +306,7 @@ async fn each_change_is_an_event_with_its_reasons() {
     let told = |from, to, share, next| {
         format!(
             "state changed name=\"ledger\" from=\"{from}\" state=\"{to}\" share={share} \
-             next_probe={next}"
+             next_trial={next}"
         )
     };
     assert_eq!(

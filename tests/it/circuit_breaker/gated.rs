@@ -24,7 +24,7 @@ type Gated = CircuitBreaker<Inner, ErrorsOnly, Plain>;
 fn layer(open_for: Duration) -> CircuitBreakerLayer<ErrorsOnly, Plain> {
     CircuitBreakerLayer::plain()
         .trip_on(TripRule::consecutive(1))
-        .and_then(|layer| layer.successes(1)?.probe_timeout(secs(3)))
+        .and_then(|layer| layer.successes(1)?.trial_timeout(secs(3)))
         .unwrap()
         .open_for(Backoff::constant(open_for).jitter(Jitter::None))
         .gated()
@@ -114,16 +114,16 @@ async fn a_service_that_waits_is_polled_at_most_twice_a_second() {
     assert!(polls.load(SeqCst) <= 3 * 10, "{polls:?}: when it begins to wait, and when it ends");
 }
 
-/// C4: nor is one that waits behind a probe
+/// C4: nor is one that waits behind a trial
 #[tokio::test(start_paused = true)]
-async fn a_service_that_waits_behind_a_probe_is_polled_no_more_often() {
-    let layer = layer(secs(1)).probe_timeout(secs(100)).unwrap();
+async fn a_service_that_waits_behind_a_trial_is_polled_no_more_often() {
+    let layer = layer(secs(1)).trial_timeout(secs(100)).unwrap();
     layer.layer(failing_once()).oneshot(true).await.unwrap_err();
     sleep(secs(1)).await;
     let slow = layer.layer(Scripted::new(|_| Ok::<(), BoxError>(())).taking(secs(50)));
-    let probe = tokio::spawn(slow.clone().oneshot(true));
+    let trial = tokio::spawn(slow.clone().oneshot(true));
     tokio::task::yield_now().await;
-    assert_eq!(layer.handle().snapshot().probes, 1);
+    assert_eq!(layer.handle().snapshot().trials, 1);
     let polls = Arc::<AtomicUsize>::default();
     let mut waiting = JoinSet::new();
     for _ in 0..10 {
@@ -131,7 +131,7 @@ async fn a_service_that_waits_behind_a_probe_is_polled_no_more_often() {
     }
     sleep(secs(49)).await;
     assert_eq!(polls.load(SeqCst), 10, "when they begin to wait");
-    probe.await.unwrap().unwrap();
+    trial.await.unwrap().unwrap();
     assert!(waiting.join_all().await.iter().all(|time| *time == secs(50)));
     assert!(polls.load(SeqCst) <= 3 * 10, "{polls:?}");
 }
@@ -174,16 +174,16 @@ async fn who_waits_for_an_open_circuit_waits_on_when_it_is_forced_open() {
     assert_eq!(waiting.await.unwrap(), secs(3_605));
 }
 
-/// The circuit is closed by the probe of somebody else, long before a lease ends.
+/// The circuit is closed by the trial of somebody else, long before a lease ends.
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_a_probe_is_woken_by_its_end() {
+async fn who_waits_behind_a_trial_is_woken_by_its_end() {
     for ends_well in [true, false] {
         let script = move |call| if call == 1 || !ends_well { Err("down".into()) } else { Ok(()) };
         let (mut prober, circuit) = opened(Scripted::new(script).taking(ms(500)), secs(10)).await;
         sleep(secs(10)).await;
-        let probe = tokio::spawn(prober.ready().await.unwrap().call(true));
+        let trial = tokio::spawn(prober.ready().await.unwrap().call(true));
         let waiting = tokio::spawn(waits(prober.clone(), Arc::default()));
-        assert_eq!(probe.await.unwrap().is_ok(), ends_well);
+        assert_eq!(trial.await.unwrap().is_ok(), ends_well);
         let waited = waiting.await.unwrap();
         assert_eq!(waited, if ends_well { ms(500) } else { ms(10_500) });
         assert_eq!(circuit.snapshot().opened, if ends_well { 1 } else { 2 });
@@ -192,14 +192,14 @@ async fn who_waits_behind_a_probe_is_woken_by_its_end() {
 
 /// A4
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_a_probe_is_woken_when_that_is_dropped() {
+async fn who_waits_behind_a_trial_is_woken_when_that_is_dropped() {
     let (mut prober, circuit) = opened(failing_once().taking(ms(100)), secs(10)).await;
     sleep(secs(10)).await;
-    let mut probe = spawn(prober.ready().await.unwrap().call(true));
-    assert!(probe.poll().is_pending());
+    let mut trial = spawn(prober.ready().await.unwrap().call(true));
+    assert!(trial.poll().is_pending());
     let mut waiting = spawn(waits(prober.clone(), Arc::default()));
     assert!(waiting.poll().is_pending());
-    drop(probe);
+    drop(trial);
     assert!(waiting.is_woken());
     assert_eq!(waiting.poll(), Poll::Ready(Duration::ZERO));
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
@@ -207,12 +207,12 @@ async fn who_waits_behind_a_probe_is_woken_when_that_is_dropped() {
 
 /// A11, A12
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_a_probe_that_hangs_waits_until_the_circuit_was_open_again() {
+async fn who_waits_behind_a_trial_that_hangs_waits_until_the_circuit_was_open_again() {
     let (mut prober, circuit) = opened(failing_once(), secs(10)).await;
     sleep(secs(10)).await;
     // it is never polled, and never dropped
     std::mem::forget(prober.ready().await.unwrap().call(true));
-    // the time of the probe, after which it has failed, and that for which the circuit opens then
+    // the time of the trial, after which it has failed, and that for which the circuit opens then
     assert_eq!(waits(prober.clone(), Arc::default()).await, secs(3 + 10));
     assert_eq!(circuit.snapshot().opened, 2);
     prober.ready().await.unwrap().call(true).await.unwrap();
@@ -292,7 +292,7 @@ async fn a_service_that_is_ready_and_never_called_takes_nothing() {
     let mut parked = service.clone();
     parked.ready().await.unwrap();
     service.oneshot(true).await.unwrap();
-    assert_eq!((circuit.state(), circuit.snapshot().probes), (CircuitState::Closed, 0));
+    assert_eq!((circuit.state(), circuit.snapshot().trials), (CircuitState::Closed, 0));
 }
 
 /// C8

@@ -195,7 +195,7 @@ async fn a_crowd_is_counted() {
     assert_eq!(counts(&circuit), expected);
     assert_eq!(expected.iter().sum::<u64>(), CALLS as u64);
     let snapshot = circuit.snapshot();
-    assert_eq!((snapshot.state, snapshot.probes, snapshot.refused), (CircuitState::Closed, 0, 0));
+    assert_eq!((snapshot.state, snapshot.trials, snapshot.refused), (CircuitState::Closed, 0, 0));
     let [good, bad, _] = expected;
     let windows: Vec<_> = snapshot.rules.iter().map(|rule| (rule.calls, rule.hits)).collect();
     assert_eq!(windows, [(bad, bad), (good + bad, bad)]);

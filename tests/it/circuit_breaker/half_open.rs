@@ -6,7 +6,7 @@ use tower_failover::{Deadline, InvalidSetting};
 /// F3, F6
 #[tokio::test(start_paused = true)]
 async fn of_two_hundred_callers_never_more_than_three_are_inside() {
-    let layer = breaker().probes(3).and_then(|layer| layer.successes(100)).unwrap();
+    let layer = breaker().trials(3).and_then(|layer| layer.successes(100)).unwrap();
     let scene = Arc::new(Scene::half_open(layer).await);
     let callers = (0..200).map(|caller: u64| {
         let scene = scene.clone();
@@ -20,7 +20,7 @@ async fn of_two_hundred_callers_never_more_than_three_are_inside() {
                         assert_eq!(refused.retry_after(), None);
                     }
                 }
-                assert!(scene.seen().probes <= 3);
+                assert!(scene.seen().trials <= 3);
                 pass(1).await;
             }
         })
@@ -30,33 +30,33 @@ async fn of_two_hundred_callers_never_more_than_three_are_inside() {
     }
     assert_eq!(scene.state(), CircuitState::HalfOpen);
     assert_eq!((scene.server.most(), scene.server.inside()), (3, 0));
-    assert!(scene.server.calls() > 10, "as probes end, others follow: {}", scene.server.calls());
+    assert!(scene.server.calls() > 10, "as trials end, others follow: {}", scene.server.calls());
 }
 
 /// F3, F6: and all of a crowd that stands there when it becomes half-open
 #[tokio::test(start_paused = true)]
-async fn of_ten_thousand_callers_at_once_the_probes_are_let_through_and_nobody_else() {
-    for probes in [1, 3] {
-        let layer = breaker().probes(probes).and_then(|layer| layer.successes(100)).unwrap();
+async fn of_ten_thousand_callers_at_once_the_trials_are_let_through_and_nobody_else() {
+    for trials in [1, 3] {
+        let layer = breaker().trials(trials).and_then(|layer| layer.successes(100)).unwrap();
         let scene = Scene::half_open(layer).await;
         let asked = (0..10_000).map(|_| scene.ask(GOOD.taking(ms(1))));
         let asked = futures_util::future::join_all(asked).await;
         let passed = asked.iter().filter(|asked| asked.is_ok()).count();
-        assert_eq!((passed, scene.server.most()), (probes as usize, probes as usize));
-        assert_eq!(scene.seen().refused, 10_000 - u64::from(probes));
+        assert_eq!((passed, scene.server.most()), (trials as usize, trials as usize));
+        assert_eq!(scene.seen().refused, 10_000 - u64::from(trials));
     }
 }
 
 /// F4
 #[tokio::test(start_paused = true)]
-async fn no_probe_comes_before_its_time() {
+async fn no_trial_comes_before_its_time() {
     let scene = Scene::new(breaker());
     scene.trip().await;
     sleep(OPEN - ms(1)).await;
     assert_eq!(scene.refusal().await.retry_after(), Some(ms(1)));
     pass(1).await;
     let _probe = scene.begin(HANGING);
-    assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 1));
+    assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 1));
     assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
 }
 
@@ -74,7 +74,7 @@ async fn it_closes_after_as_many_successes_as_were_asked_for() {
 
 /// F7
 #[tokio::test(start_paused = true)]
-async fn a_failed_probe_reopens_it_whatever_went_well_before() {
+async fn a_failed_trial_reopens_it_whatever_went_well_before() {
     let scene = Scene::half_open(breaker().successes(3).unwrap()).await;
     scene.ask_each(2, GOOD).await;
     scene.ask(BAD).await.unwrap();
@@ -88,11 +88,11 @@ async fn a_failed_probe_reopens_it_whatever_went_well_before() {
 
 /// F1, F8
 #[tokio::test(start_paused = true)]
-async fn a_neutral_probe_gives_its_permit_back_and_decides_nothing() {
+async fn a_neutral_trial_gives_its_permit_back_and_decides_nothing() {
     let scene = Scene::half_open(breaker()).await;
     for _ in 0..100 {
         scene.ask(NEUTRAL).await.unwrap();
-        assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 0));
+        assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 0));
     }
     scene.ask_each(2, GOOD).await;
     assert_eq!(scene.state(), CircuitState::Closed);
@@ -100,13 +100,13 @@ async fn a_neutral_probe_gives_its_permit_back_and_decides_nothing() {
 
 /// A4, F1
 #[tokio::test(start_paused = true)]
-async fn a_dropped_probe_gives_its_permit_back() {
+async fn a_dropped_trial_gives_its_permit_back() {
     for polled in [false, true] {
         let scene = Scene::half_open(breaker()).await;
-        let probe = if polled { scene.begin(HANGING) } else { scene.call(HANGING) };
-        assert_eq!((scene.seen().probes, scene.server.inside()), (1, 1));
-        drop(probe);
-        assert_eq!((scene.seen().probes, scene.server.inside()), (0, 0));
+        let trial = if polled { scene.begin(HANGING) } else { scene.call(HANGING) };
+        assert_eq!((scene.seen().trials, scene.server.inside()), (1, 1));
+        drop(trial);
+        assert_eq!((scene.seen().trials, scene.server.inside()), (0, 0));
         assert_eq!(scene.state(), CircuitState::HalfOpen);
         // in the same moment
         scene.ask_each(2, GOOD).await;
@@ -116,7 +116,7 @@ async fn a_dropped_probe_gives_its_permit_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_third_probe_in_a_row_that_is_dropped_reopens_it() {
+async fn the_third_trial_in_a_row_that_is_dropped_reopens_it() {
     let scene = Scene::half_open(breaker()).await;
     for dropped in 1..=3 {
         assert_ne!(scene.state(), CircuitState::Closed, "before {dropped}");
@@ -140,17 +140,17 @@ async fn the_third_probe_in_a_row_that_is_dropped_reopens_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_its_caller_gives_up_late_reopens_it() {
-    let layer = breaker().hang_after(ms(300)).probe_timeout(secs(60)).unwrap();
+async fn a_trial_that_its_caller_gives_up_late_reopens_it() {
+    let layer = breaker().hang_after(ms(300)).trial_timeout(secs(60)).unwrap();
     let scene = Scene::half_open(layer).await;
-    let probe = scene.begin(HANGING);
+    let trial = scene.begin(HANGING);
     pass(300).await;
-    drop(probe);
+    drop(trial);
     assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_dropped_at_its_deadline_reopens_it() {
+async fn a_trial_that_is_dropped_at_its_deadline_reopens_it() {
     type Request = http::Request<()>;
     let layer = CircuitBreakerLayer::http()
         .trip_on(TripRule::consecutive(1))
@@ -175,18 +175,18 @@ async fn a_probe_that_is_dropped_at_its_deadline_reopens_it() {
         sleep(OPEN).await;
         let mut request = Request::default();
         request.extensions_mut().insert(Deadline::within(ms(100)));
-        let mut probe = spawn(service.ready().await.unwrap().call(request));
-        assert!(probe.poll().is_pending());
+        let mut trial = spawn(service.ready().await.unwrap().call(request));
+        assert!(trial.poll().is_pending());
         pass(held).await;
-        drop(probe);
+        drop(trial);
         assert_eq!(circuit.state(), state, "after {held} ms of 100");
     }
 }
 
 /// A11, A12
 #[tokio::test(start_paused = true)]
-async fn a_hung_probe_is_overtaken_after_the_probe_timeout() {
-    let scene = Scene::half_open(breaker().probe_timeout(secs(3)).unwrap()).await;
+async fn a_hung_trial_is_overtaken_after_the_trial_timeout() {
+    let scene = Scene::half_open(breaker().trial_timeout(secs(3)).unwrap()).await;
     let hung = scene.begin(HANGING);
     std::mem::forget(scene.call(HANGING));
     pass(2_999).await;
@@ -196,14 +196,14 @@ async fn a_hung_probe_is_overtaken_after_the_probe_timeout() {
     assert_eq!((refused.state(), refused.retry_after()), (CircuitState::Open, Some(OPEN)));
     sleep(OPEN).await;
     scene.ask_each(2, GOOD).await;
-    assert_eq!(scene.state(), CircuitState::Closed, "while the probe still hangs");
+    assert_eq!(scene.state(), CircuitState::Closed, "while the trial still hangs");
     drop(hung);
     assert_eq!(scene.state(), CircuitState::Closed);
 }
 
 /// A12: nobody needs to look in between
 #[tokio::test(start_paused = true)]
-async fn a_hung_probe_failed_when_its_time_was_up() {
+async fn a_hung_trial_failed_when_its_time_was_up() {
     let scene = Scene::half_open(breaker()).await;
     let _hung = scene.begin(HANGING);
     // the timeout of 1 s, and the time open after it
@@ -214,18 +214,18 @@ async fn a_hung_probe_failed_when_its_time_was_up() {
 
 /// F2
 #[tokio::test(start_paused = true)]
-async fn what_an_overtaken_probe_says_changes_nothing() {
+async fn what_an_overtaken_trial_says_changes_nothing() {
     for late in [GOOD, BAD] {
-        let scene = Scene::half_open(breaker().probes(2).unwrap()).await;
-        let mut probe = scene.begin(late.taking(secs(12)));
+        let scene = Scene::half_open(breaker().trials(2).unwrap()).await;
+        let mut trial = scene.begin(late.taking(secs(12)));
         pass(1_000).await;
         assert_eq!(scene.refusal().await.state(), CircuitState::Open);
         sleep(OPEN).await;
         scene.ask(GOOD).await.unwrap();
         assert_eq!(scene.state(), CircuitState::HalfOpen);
         pass(1_000).await;
-        assert!(probe.poll().is_ready());
-        assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 0));
+        assert!(trial.poll().is_ready());
+        assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 0));
         scene.ask(GOOD).await.unwrap();
         assert_eq!(scene.state(), CircuitState::Closed);
     }
@@ -233,21 +233,21 @@ async fn what_an_overtaken_probe_says_changes_nothing() {
 
 /// D16
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_the_moment_of_the_probe_timeout_is_in_time() {
-    let layer = breaker().probe_timeout(secs(3)).unwrap().successes(1).unwrap();
+async fn an_answer_in_the_moment_of_the_trial_timeout_is_in_time() {
+    let layer = breaker().trial_timeout(secs(3)).unwrap().successes(1).unwrap();
     let scene = Scene::half_open(layer).await;
     scene.ask(GOOD.taking(secs(3))).await.unwrap();
     assert_eq!(scene.state(), CircuitState::Closed);
 }
 
-/// D2: nobody can tell when an answer came that was not taken, so its probe is one that hung
+/// D2: nobody can tell when an answer came that was not taken, so its trial is one that hung
 #[tokio::test(start_paused = true)]
-async fn a_probe_whose_answer_is_taken_too_late_opens_it_once_more() {
-    let scene = Scene::half_open(breaker().probe_timeout(secs(3)).unwrap()).await;
-    let mut probe = scene.begin(GOOD.taking(secs(1)));
+async fn a_trial_whose_answer_is_taken_too_late_opens_it_once_more() {
+    let scene = Scene::half_open(breaker().trial_timeout(secs(3)).unwrap()).await;
+    let mut trial = scene.begin(GOOD.taking(secs(1)));
     tokio::time::advance(secs(3) + OPEN).await;
     assert!(
-        matches!(probe.poll(), Poll::Ready(Ok(Outcome::Success))),
+        matches!(trial.poll(), Poll::Ready(Ok(Outcome::Success))),
         "its caller has it all the same"
     );
     scene.ask_each(2, GOOD).await;
@@ -255,28 +255,28 @@ async fn a_probe_whose_answer_is_taken_too_late_opens_it_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_that_are_slower_than_the_window_still_close_it() {
+async fn trials_that_are_slower_than_the_window_still_close_it() {
     let rule = TripRule::failures(2).within(secs(1));
-    let scene = Scene::half_open(trips_on(rule).probe_timeout(secs(60)).unwrap()).await;
+    let scene = Scene::half_open(trips_on(rule).trial_timeout(secs(60)).unwrap()).await;
     scene.ask_each(2, GOOD.taking(secs(30))).await;
     assert_eq!(scene.state(), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_judged_by_the_rule_for_slow_calls_too() {
+async fn a_trial_is_judged_by_the_rule_for_slow_calls_too() {
     let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
     for (takes, state) in [(2_000, CircuitState::Closed), (2_001, CircuitState::Open)] {
         let layer = breaker().trip_on(slow).and_then(|layer| layer.successes(1));
-        let layer = layer.and_then(|layer| layer.probe_timeout(secs(60))).unwrap();
+        let layer = layer.and_then(|layer| layer.trial_timeout(secs(60))).unwrap();
         let scene = Scene::half_open(layer).await;
         scene.ask(GOOD.taking(ms(takes))).await.unwrap();
         assert_eq!(scene.state(), state, "{takes} ms");
     }
 }
 
-/// The time of the rule for slow calls is the probe's where nothing else is said.
+/// The time of the rule for slow calls is the trial's where nothing else is said.
 #[tokio::test(start_paused = true)]
-async fn a_probe_has_the_time_of_a_call_that_is_not_slow() {
+async fn a_trial_has_the_time_of_a_call_that_is_not_slow() {
     let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
     let scene = Scene::half_open(breaker().trip_on(slow).unwrap()).await;
     let _hung = scene.begin(HANGING);
@@ -346,9 +346,9 @@ async fn on_a_ramp_the_rules_hold() {
 fn times_and_numbers_of_zero_are_refused_when_they_are_set() {
     let layer = CircuitBreakerLayer::plain;
     let wrong: [(InvalidSetting, &str); 4] = [
-        (layer().probes(0).unwrap_err(), "the probes of a circuit"),
+        (layer().trials(0).unwrap_err(), "the trials of a circuit"),
         (layer().successes(0).unwrap_err(), "the successes that close a circuit"),
-        (layer().probe_timeout(Duration::ZERO).unwrap_err(), "the timeout of a probe"),
+        (layer().trial_timeout(Duration::ZERO).unwrap_err(), "the timeout of a trial"),
         (layer().dwell(Duration::ZERO).unwrap_err(), "the dwell of a share"),
     ];
     for (error, what) in wrong {

@@ -223,7 +223,7 @@ async fn an_open_circuit_is_kept_while_there_is_one_that_closed_by_itself() {
     for request in [-2, -3] {
         ask(request).await.unwrap_err();
     }
-    // its probe; so it is the one that was used last
+    // its trial; so it is the one that was used last
     ask(1).await.unwrap();
     sleep(secs(10)).await;
     assert_eq!(state(&handle, 1), Some(CircuitState::Closed));

@@ -176,7 +176,7 @@ impl Scene {
         Self { service: layer.layer(server.clone()), circuit: layer.handle(), server }
     }
 
-    /// One whose circuit has opened and is about to let a probe through.
+    /// One whose circuit has opened and is about to let a trial through.
     async fn half_open(layer: Breaker) -> Self {
         let scene = Self::new(layer);
         scene.trip().await;

@@ -216,7 +216,7 @@ fn growing() -> Breaker {
 
 async fn open_time(scene: &Scene) -> Duration {
     assert_eq!(scene.state(), CircuitState::Open);
-    let time = scene.seen().next_probe.expect("it waits for a probe");
+    let time = scene.seen().next_trial.expect("it waits for a trial");
     assert_eq!(scene.refusal().await.retry_after(), Some(time));
     time
 }
@@ -269,7 +269,7 @@ async fn ten_thousand_reopenings_do_not_overflow_anything() {
 
 /// G13
 #[tokio::test(start_paused = true)]
-async fn two_breakers_that_open_in_the_same_moment_probe_at_different_times() {
+async fn two_breakers_that_open_in_the_same_moment_trial_at_different_times() {
     let layer = || CircuitBreakerLayer::plain().classify(AsTold).trip_on(TripRule::consecutive(2));
     let scenes = [(); 8].map(|()| Scene::new(layer().unwrap()));
     let mut times = Vec::new();
@@ -285,7 +285,7 @@ async fn two_breakers_that_open_in_the_same_moment_probe_at_different_times() {
 
 /// G13: nor do those that one value of the layer has made, by service or by key, with a seed or without
 #[tokio::test(start_paused = true)]
-async fn circuits_of_one_layer_that_open_in_the_same_moment_probe_at_different_times() {
+async fn circuits_of_one_layer_that_open_in_the_same_moment_trial_at_different_times() {
     let layer = || CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(1)).unwrap();
     let down = tower::service_fn(|_: u64| async { Err::<(), _>(BoxError::from("down")) });
     for layer in [layer(), layer().seed(7)] {
@@ -294,12 +294,12 @@ async fn circuits_of_one_layer_that_open_in_the_same_moment_probe_at_different_t
         for _ in 0..8 {
             let service = each.layer(down);
             service.clone().oneshot(1).await.unwrap_err();
-            times.push(service.handle().snapshot().next_probe.unwrap());
+            times.push(service.handle().snapshot().next_trial.unwrap());
         }
         let keyed = layer.keyed(|request: &u64| *request);
         for key in 0..8 {
             keyed.layer(down).oneshot(key).await.unwrap_err();
-            times.push(keyed.handle().circuit(&key).unwrap().snapshot().next_probe.unwrap());
+            times.push(keyed.handle().circuit(&key).unwrap().snapshot().next_trial.unwrap());
         }
         assert!(times.iter().all(|time| (ms(800)..=ms(1_200)).contains(time)), "{times:?}");
         for times in times.chunks_mut(8) {
@@ -309,10 +309,10 @@ async fn circuits_of_one_layer_that_open_in_the_same_moment_probe_at_different_t
     }
 }
 
-/// F7: a service that fails every second probe is asked less and less, and opens no faster again when
+/// F7: a service that fails every second trial is asked less and less, and opens no faster again when
 /// it was well for a moment
 #[tokio::test(start_paused = true)]
-async fn the_time_grows_also_where_every_second_probe_is_good() {
+async fn the_time_grows_also_where_every_second_trial_is_good() {
     let scene = Scene::new(growing());
     scene.trip().await;
     for expected in [1, 2, 4, 8, 16, 30, 30, 30] {
@@ -375,14 +375,14 @@ fn a_runtime_can_be_shut_down_with_calls_in_every_state() {
             tokio::spawn(scene.service.clone().oneshot(HANGING));
         }
         pass(600).await;
-        assert_eq!((closed.server.inside(), half_open.seen().probes), (1, 1));
+        assert_eq!((closed.server.inside(), half_open.seen().trials), (1, 1));
         (closed, half_open, waited_for)
     });
     drop(runtime);
     let scenes = [&closed, &half_open, &waited_for];
     assert_eq!(scenes.map(|scene| scene.server.inside()), [0; 3]);
     assert_eq!(closed.counts(), [0, 1, 0], "it was given up after more than half a second");
-    assert_eq!(half_open.seen().probes, 0);
+    assert_eq!(half_open.seen().trials, 0);
     waited_for.circuit.reset();
     assert_eq!(waited_for.server.calls(), 2);
 }

@@ -92,7 +92,7 @@ async fn a_panic_of_the_service_is_one_failure_and_the_next_call_works() {
 
 /// B1, B2
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_panics_gives_its_permit_back_and_reopens_it() {
+async fn a_trial_that_panics_gives_its_permit_back_and_reopens_it() {
     for place in PLACES {
         let layer = layer();
         let (circuit, service) = (layer.handle(), layer.layer(Touchy::default()));
@@ -101,7 +101,7 @@ async fn a_probe_that_panics_gives_its_permit_back_and_reopens_it() {
         }
         for opened in 1..=3 {
             let seen = circuit.snapshot();
-            assert_eq!((seen.state, seen.probes, seen.opened), (CircuitState::Open, 0, opened));
+            assert_eq!((seen.state, seen.trials, seen.opened), (CircuitState::Open, 0, opened));
             sleep(OPEN).await;
             panics(service.clone().oneshot(place)).await;
         }
@@ -165,11 +165,11 @@ async fn a_dropped_call_whose_future_panics_gives_its_permit_back() {
         panics(service.clone().oneshot(Where::Call)).await;
     }
     sleep(OPEN).await;
-    let mut probe = service.clone();
-    let probe = probe.ready().await.unwrap().call(Where::Drop);
-    assert_eq!(circuit.snapshot().probes, 1);
-    panics(async { drop(probe) }).await;
-    assert_eq!(circuit.snapshot().probes, 0);
+    let mut trial = service.clone();
+    let trial = trial.ready().await.unwrap().call(Where::Drop);
+    assert_eq!(circuit.snapshot().trials, 1);
+    panics(async { drop(trial) }).await;
+    assert_eq!(circuit.snapshot().trials, 0);
     for _ in 0..2 {
         service.clone().oneshot(Where::Nowhere).await.unwrap();
     }
@@ -195,7 +195,7 @@ impl Classify<Outcome, BoxError> for TouchyJudge {
     }
 }
 
-/// B4, B10: also of a probe
+/// B4, B10: also of a trial
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_classifier_is_one_failure_and_wedges_nothing() {
     let judge = TouchyJudge::default();
@@ -212,7 +212,7 @@ async fn a_panic_of_the_classifier_is_one_failure_and_wedges_nothing() {
         sleep(OPEN).await;
         armed.store(true, Relaxed);
         panics(service.clone().oneshot(ask)).await;
-        assert_eq!((circuit.state(), circuit.snapshot().probes), (CircuitState::Open, 0));
+        assert_eq!((circuit.state(), circuit.snapshot().trials), (CircuitState::Open, 0));
         sleep(OPEN).await;
         for _ in 0..100 {
             service.clone().oneshot(GOOD).await.unwrap();
@@ -296,7 +296,7 @@ async fn a_panic_of_the_caller_counts_as_nothing() {
         panic!("in the caller's own code");
     })
     .await;
-    assert_eq!((scene.state(), scene.seen().probes), (CircuitState::HalfOpen, 0));
+    assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 0));
 }
 
 /// B5: the state is what it should be before anybody is told

@@ -98,7 +98,7 @@ async fn a_hint_lengthens_the_open_time_and_no_hint_beyond_a_minute() {
         (429, "20", 20),
     ] {
         let circuit = after(breaker().count_throttled(), status, [("retry-after", hint)]).await;
-        assert_eq!(circuit.snapshot().next_probe, Some(secs(seconds)), "{status} {hint}");
+        assert_eq!(circuit.snapshot().next_trial, Some(secs(seconds)), "{status} {hint}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_hint_opens_the_circuit_for_that_long_and_no_longer() {
     call().await.unwrap();
     sleep(ms(19_999)).await;
     call().await.unwrap_err();
-    assert_eq!(circuit.snapshot().next_probe, Some(ms(1)));
+    assert_eq!(circuit.snapshot().next_trial, Some(ms(1)));
     sleep(ms(1)).await;
     call().await.unwrap();
     assert_eq!(circuit.state(), CircuitState::HalfOpen);

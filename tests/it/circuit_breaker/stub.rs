@@ -86,7 +86,7 @@ async fn a_stub_over_retries_and_a_circuit_counts_each_unary_call() {
         let unknown = HealthCheckRequest { service: "nobody".to_owned() };
         assert_eq!(stub.check(unknown).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(settled(&circuit, 8).await, [5, 2, 1]);
-        assert_eq!((circuit.state(), circuit.snapshot().probes), (CircuitState::Closed, 0));
+        assert_eq!((circuit.state(), circuit.snapshot().trials), (CircuitState::Closed, 0));
     })
     .await;
 }

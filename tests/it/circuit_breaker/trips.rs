@@ -383,8 +383,8 @@ mod refused {
         let layer = trips_on(rule.within(Duration::MAX).min_calls(2).buckets(32))
             .trip_on(TripRule::slow_ratio(HALF).slower_than(Duration::MAX))
             .and_then(|layer| layer.trip_on(TripRule::failures(u32::MAX)))
-            .and_then(|layer| layer.probes(u32::MAX))
-            .and_then(|layer| layer.probe_timeout(Duration::MAX))
+            .and_then(|layer| layer.trials(u32::MAX))
+            .and_then(|layer| layer.trial_timeout(Duration::MAX))
             .and_then(|layer| layer.dwell(Duration::MAX))
             .unwrap()
             .ramp(Duration::MAX)
@@ -423,9 +423,9 @@ async fn two_times_do_not_turn_a_rule_about_failures_into_one_about_slow_calls()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_counts_as_nothing_is_not_slow() {
+async fn a_trial_that_counts_as_nothing_is_not_slow() {
     let rule = TripRule::slow_ratio(HALF).slower_than(secs(2));
-    let layer = breaker().trip_on(rule).and_then(|layer| layer.probe_timeout(secs(9))).unwrap();
+    let layer = breaker().trip_on(rule).and_then(|layer| layer.trial_timeout(secs(9))).unwrap();
     let scene = Scene::half_open(layer).await;
     scene.ask(NEUTRAL.taking(secs(3))).await.unwrap();
     assert_eq!((scene.state(), scene.seen().slow), (CircuitState::HalfOpen, 0));

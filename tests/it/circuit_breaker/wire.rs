@@ -39,7 +39,7 @@ macro_rules! answering {
         ServiceBuilder::new()
             .layer(FallbackLayer::http().only_errors().respond(|failed: Failed<Response<_>>| {
                 let error =
-                    failed.result.map(|_: Response<tower_failover::record::RecordBody<Body>>| ());
+                    failed.result.map(|_: Response<tower_failover::attempt::RecordBody<Body>>| ());
                 assert!(error.unwrap_err().is::<CircuitOpen>());
                 Response::builder().status(503).body(Body::from("later")).unwrap()
             }))
@@ -267,7 +267,7 @@ async fn a_task_calls_a_client_through_a_fallback_retries_a_circuit_and_a_timeou
             ($breaker:expr) => {{
                 let mut service = ServiceBuilder::new()
                     .layer(FallbackLayer::http().only_errors().respond(
-                        |_: Failed<Response<tower_failover::record::RecordBody<Incoming>>>| {
+                        |_: Failed<Response<tower_failover::attempt::RecordBody<Incoming>>>| {
                             Response::new(Full::<Bytes>::default())
                         },
                     ))

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use tower::{Layer, ServiceBuilder, service_fn};
 use tower_failover::fallback::{Degraded, Failed, FallbackLayer};
 use tower_failover::retry::RetryLayer;
-use tower_failover::{Policy, Refusal};
+use tower_failover::{Refusal, RequestPolicy};
 
 async fn broken(_: u64) -> Result<u64, BoxError> {
     Err("broken".into())
@@ -140,7 +140,7 @@ async fn only_errors_leaves_failed_answers_alone() {
 #[tokio::test]
 async fn a_request_that_forbids_it_gets_no_fallback() {
     let mut request = get();
-    request.extensions_mut().insert(Policy::new().no_fallback());
+    request.extensions_mut().insert(RequestPolicy::new().no_fallback());
     let layer = FallbackLayer::http().value(|_: Failed<Answer>| status(200));
     let handle = layer.handle();
     let answer = layer.layer(always(500)).oneshot(request.clone()).await.unwrap();

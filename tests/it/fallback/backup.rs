@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use tower::{Layer, ServiceBuilder, load_shed::LoadShedLayer, service_fn};
 use tower_failover::fallback::{BackupTimeout, Degraded, FallbackFailed, FallbackLayer};
 use tower_failover::retry::RetryLayer;
-use tower_failover::{Budget, Policy, Refusal};
+use tower_failover::{Budget, Refusal, RequestPolicy};
 
 #[tokio::test]
 async fn a_backup_is_sent_the_same_request() {
@@ -77,7 +77,7 @@ async fn a_chain_goes_on_when_its_first_backup_fails_by_the_others_predicate() {
 #[tokio::test]
 async fn a_backup_is_sent_only_what_may_be_sent_twice() {
     let idempotent = |mut request: Request<_>| {
-        request.extensions_mut().insert(Policy::new().idempotent());
+        request.extensions_mut().insert(RequestPolicy::new().idempotent());
         request
     };
     let keyed = |mut request: Request<_>| {
@@ -133,7 +133,7 @@ async fn a_request_that_forbids_it_is_not_sent_to_the_backup() {
     let calls = backup.calls();
     let service = FallbackLayer::http().service(backup).layer(always(500));
     let mut request = get();
-    request.extensions_mut().insert(Policy::new().no_fallback());
+    request.extensions_mut().insert(RequestPolicy::new().no_fallback());
     assert_eq!(ask(&service, request).await.unwrap().status(), 500);
     assert_eq!(calls.count(), 0);
 }

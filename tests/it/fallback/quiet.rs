@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tower::Layer;
 use tower_failover::fallback::{Failed, FallbackLayer};
 use tower_failover::replay::CopyWith;
-use tower_failover::{Budget, Policy, Ratio};
+use tower_failover::{Budget, Ratio, RequestPolicy};
 
 /// The events while this runs.
 async fn events(call: impl Future) -> Vec<String> {
@@ -133,7 +133,7 @@ async fn what_is_passed_on_is_no_event() {
     assert_eq!(events(layer.layer(failing(refused)).oneshot(get())).await, none);
     assert_eq!(events(backed_up.layer(failing(refused)).oneshot(get())).await, none);
     let mut forbidding = get();
-    forbidding.extensions_mut().insert(Policy::new().no_fallback());
+    forbidding.extensions_mut().insert(RequestPolicy::new().no_fallback());
     assert_eq!(events(layer.layer(always(429)).oneshot(forbidding.clone())).await, none);
     assert_eq!(events(backed_up.layer(always(429)).oneshot(forbidding)).await, none);
 }

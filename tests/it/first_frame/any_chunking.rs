@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tower::{Layer, ServiceExt};
 use tower_failover::Outcome;
-use tower_failover::classify::Judged;
+use tower_failover::classify::OutcomeMark;
 use tower_failover::first_frame::{FirstFrameLayer, Verdict};
 
 /// Gives these verdicts, and the last one for ever.
@@ -42,7 +42,7 @@ async fn send(kind: usize, limit: usize, list: Vec<Verdict>, answer: Response<Te
     macro_rules! through {
         ($layer:expr) => {{
             let answer = $layer.layer(service([answer])).oneshot(request()).await.unwrap();
-            let judged = answer.extensions().get::<Judged>().map(|judged| judged.outcome());
+            let judged = answer.extensions().get::<OutcomeMark>().map(|judged| judged.outcome());
             (judged, read(answer.into_body()).await)
         }};
     }

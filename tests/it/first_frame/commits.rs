@@ -7,7 +7,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::Outcome;
-use tower_failover::classify::{EarlyTrailers, Judged};
+use tower_failover::classify::{EarlyTrailers, OutcomeMark};
 use tower_failover::first_frame::{Event, FirstFrameLayer, Verdict};
 
 #[tokio::test(start_paused = true)]
@@ -16,7 +16,7 @@ async fn an_answer_is_held_until_its_first_frame() {
     let held = FirstFrameLayer::http().layer(service([answer(steps)]));
     let (answer, took) = timed(held.oneshot(request())).await;
     assert_eq!(took, ms(30));
-    assert_eq!(answer.as_ref().unwrap().extensions().get::<Judged>(), None);
+    assert_eq!(answer.as_ref().unwrap().extensions().get::<OutcomeMark>(), None);
     let ((bytes, ..), took) = timed(read(answer.unwrap().into_body())).await;
     assert_eq!((&*bytes, took), (&b"onetwo"[..], ms(50)));
 }
@@ -133,7 +133,7 @@ async fn is_seen(name: http::HeaderName, value: &'static str) -> bool {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
     let layer = FirstFrameLayer::http().events(|_| Verdict::Reject(Outcome::Failure));
     let answer = layer.layer(service([answer])).oneshot(request()).await.unwrap();
-    let seen = answer.extensions().get::<Judged>().is_some();
+    let seen = answer.extensions().get::<OutcomeMark>().is_some();
     assert_eq!(read(answer.into_body()).await.0, b"data: bad\n\n");
     seen
 }

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use std::task::{Context, Poll};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::Attempts;
-use tower_failover::classify::Judged;
+use tower_failover::classify::OutcomeMark;
 use tower_failover::first_frame::{FirstFrameLayer, FirstFrameTimeout, Verdict};
 use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
@@ -48,7 +48,7 @@ async fn nothing_is_rejected_of_the_last_attempt() {
     let inner: Inner<_> = service([bad(), bad()]);
     let layer = FirstFrameLayer::http().frames(|_| Verdict::Reject(Outcome::Failure)).exempt_last();
     let answer = stack!(layer, inner.clone()).oneshot(get()).await.unwrap();
-    assert!(answer.extensions().get::<Judged>().is_none());
+    assert!(answer.extensions().get::<OutcomeMark>().is_none());
     assert_eq!(inner.count(), 2);
 }
 

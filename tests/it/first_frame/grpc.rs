@@ -3,7 +3,7 @@
 use super::*;
 use http::header::CONTENT_TYPE;
 use tower::{Layer, ServiceExt};
-use tower_failover::classify::{Classify, EarlyTrailers, GrpcClassifier, GrpcCode, Judged};
+use tower_failover::classify::{Classify, EarlyTrailers, GrpcClassifier, GrpcCode, OutcomeMark};
 use tower_failover::first_frame::{FirstFrameLayer, Verdict};
 use tower_failover::{Hint, Outcome};
 
@@ -102,7 +102,7 @@ async fn after_the_first_message_the_answer_is_committed() {
 #[tokio::test(start_paused = true)]
 async fn messages_are_judged_and_compressed_ones_are_not() {
     let answer = hold([data(b"\0\0\0\0\x04skip\0\0\0\0\x03bad")]).await;
-    assert_eq!(answer.extensions().get(), Some(&Judged::new(Outcome::Unsuitable)));
+    assert_eq!(answer.extensions().get(), Some(&OutcomeMark::new(Outcome::Unsuitable)));
     assert_eq!(classify(&GrpcClassifier::new(), &answer), Outcome::Unsuitable);
     let answer = hold([data(b"\x01\0\0\0\x03bad")]).await;
     assert!(answer.extensions().is_empty());

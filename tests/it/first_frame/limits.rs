@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::Outcome;
-use tower_failover::classify::Judged;
+use tower_failover::classify::OutcomeMark;
 use tower_failover::first_frame::{FirstFrameLayer, Verdict};
 
 const MIB: usize = 1_024 * 1_024;
@@ -89,7 +89,7 @@ async fn what_is_held_may_be_as_long_as_the_limit_and_no_longer() {
         // 13 bytes, which are no record yet
         let inner = service([answer([data("event: error\n"), data("\n")])]);
         let answer = layer.layer(inner).oneshot(request()).await.unwrap();
-        assert_eq!(answer.extensions().get::<Judged>().is_some(), rejected, "{limit}");
+        assert_eq!(answer.extensions().get::<OutcomeMark>().is_some(), rejected, "{limit}");
     }
 }
 
@@ -99,7 +99,7 @@ async fn with_a_limit_of_zero_the_first_frame_is_the_last_that_is_judged() {
         let layer = FirstFrameLayer::http().limit(0).events(|_| Verdict::Reject(Outcome::Failure));
         let inner = service([answer(said.map(data))]);
         let answer = layer.layer(inner).oneshot(request()).await.unwrap();
-        assert_eq!(answer.extensions().get::<Judged>().is_some(), rejected);
+        assert_eq!(answer.extensions().get::<OutcomeMark>().is_some(), rejected);
         assert_eq!(read(answer.into_body()).await.0, b"data: x\n\n");
     }
 }

@@ -5,7 +5,7 @@ use crate::support::{Log, ms, secs};
 use http_body_util::Full;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::Outcome;
-use tower_failover::classify::{Classify, GrpcClassifier, HttpClassifier, Judged};
+use tower_failover::classify::{Classify, GrpcClassifier, HttpClassifier, OutcomeMark};
 use tower_failover::first_frame::{Event, FirstFrameLayer, Verdict};
 use tower_failover::retry::RetryLayer;
 
@@ -34,7 +34,7 @@ async fn a_rejected_answer_goes_on_whole_with_its_judgement() {
     ];
     let layer = FirstFrameLayer::http().events(judge);
     let answer = layer.layer(service([answer(steps)])).oneshot(request()).await.unwrap();
-    assert_eq!(answer.extensions().get::<Judged>().unwrap().outcome(), BUSY);
+    assert_eq!(answer.extensions().get::<OutcomeMark>().unwrap().outcome(), BUSY);
     let result = Ok::<_, &BoxError>(&answer);
     assert_eq!(HttpClassifier::new().classify(result), BUSY);
     let stubborn = HttpClassifier::new().status(http::StatusCode::OK, Outcome::Success);
@@ -61,7 +61,7 @@ async fn a_body_that_breaks_before_the_first_frame_is_a_failure_that_is_delivere
     let layer = FirstFrameLayer::http().sse();
     let steps = [data(": hi\n\n"), Step::Break];
     let answer = layer.layer(service([answer(steps)])).oneshot(request()).await.unwrap();
-    assert_eq!(answer.extensions().get::<Judged>(), Some(&Judged::new(Outcome::Failure)));
+    assert_eq!(answer.extensions().get::<OutcomeMark>(), Some(&OutcomeMark::new(Outcome::Failure)));
     assert!(!answer.body().is_end_stream());
     assert_eq!(read(answer.into_body()).await, (b": hi\n\n".to_vec(), None, true));
 }
@@ -75,7 +75,7 @@ async fn a_body_that_breaks_after_the_first_frame_is_passed_on_and_not_asked_for
         .layer(FirstFrameLayer::http())
         .service(inner.clone());
     let answer = service.oneshot(Request::new(Full::<Bytes>::default())).await.unwrap();
-    assert!(answer.extensions().get::<Judged>().is_none());
+    assert!(answer.extensions().get::<OutcomeMark>().is_none());
     assert_eq!(read(answer.into_body()).await, (b"one".to_vec(), None, true));
     assert_eq!(inner.count(), 1);
 }

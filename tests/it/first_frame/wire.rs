@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_failover::attempt::RecordBody;
 use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints};
-use tower_failover::classify::Judged;
+use tower_failover::classify::OutcomeMark;
 use tower_failover::first_frame::{
     Event, Events, FirstFrameBody, FirstFrameLayer, FirstFrameTimeout, Verdict,
 };
-use tower_failover::record::RecordBody;
 use tower_failover::replay::ReplayBody;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Backoff, Outcome};
@@ -191,7 +191,7 @@ async fn when_all_are_rejected_the_original_answer_arrives_whole() {
             let (first, second) = (Source::new(bad("1")).await, Source::new(bad("2")).await);
             let answer = ask(version, &layer(), [&first, &second]).await.unwrap();
             assert_eq!(answer.status(), 200);
-            assert_eq!(answer.extensions().get(), Some(&Judged::new(Outcome::Failure)));
+            assert_eq!(answer.extensions().get(), Some(&OutcomeMark::new(Outcome::Failure)));
             let said = read(answer.into_body()).await;
             assert_eq!(said, (format!("{ERROR}2").into_bytes(), None, false));
         }
@@ -237,7 +237,7 @@ async fn answers_without_a_body_pass() {
                     .unwrap();
                 let answer = held(version).oneshot(request).await.unwrap();
                 assert_eq!(answer.status(), status);
-                assert!(answer.extensions().get::<Judged>().is_none());
+                assert!(answer.extensions().get::<OutcomeMark>().is_none());
                 assert_eq!(read(answer.into_body()).await, (vec![], None, false), "{path}");
             }
         }

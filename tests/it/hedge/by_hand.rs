@@ -53,7 +53,7 @@ async fn an_answer_that_did_not_win_is_not_kept_after_the_answer() {
         Ok((0, _)) => Outcome::Failure,
         _ => Outcome::Success,
     };
-    let mut service = HedgeLayer::plain().delay(ms(50)).judge(judge).no_budget().layer(inner);
+    let mut service = HedgeLayer::plain().delay(ms(50)).classify_fn(judge).no_budget().layer(inner);
     service.ready().now_or_never().expect("it is ready").unwrap();
     let mut call = spawn(service.call(()));
     let before = probe.held();
@@ -85,7 +85,8 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing() {
         let mut polls = 0;
         loop {
             let (stage, budget) = (Stage::new(parts), account(9));
-            let layer = HedgeLayer::plain().delay(ms(50)).judge(by_number).budget(budget.clone());
+            let layer =
+                HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).budget(budget.clone());
             let mut call = spawn(layer.layer(stage.service()).oneshot(0));
             let mut done = false;
             for _ in 0..polls {

@@ -30,7 +30,7 @@ async fn without_a_delay_all_are_sent_at_once_and_with_an_endless_one_none() {
 #[tokio::test(start_paused = true)]
 async fn an_endless_delay_still_hedges_what_fails() {
     let stage = Stage::new([(30, FAILS), (5, OK)]);
-    let layer = HedgeLayer::plain().delay(Duration::MAX).judge(by_number).no_budget();
+    let layer = HedgeLayer::plain().delay(Duration::MAX).classify_fn(by_number).no_budget();
     layer.layer(stage.service()).oneshot(0).await.unwrap();
     assert_eq!(stage.made(), [0, 30]);
 }
@@ -191,7 +191,7 @@ async fn a_hedge_never_waits_for_readiness_and_holds_no_place_in_a_queue() {
 #[tokio::test(start_paused = true)]
 async fn a_service_whose_clones_are_not_ready_is_not_hedged() {
     let stage = Stage::new([(90, FAILS), (10, OK)]);
-    let layer = HedgeLayer::plain().delay(ms(50)).judge(by_number).no_budget();
+    let layer = HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).no_budget();
     let service = layer.layer(Hostile::new(stage.service()));
     assert!(service.oneshot(0).await.is_err());
     assert_eq!((stage.made(), layer.handle().snapshot().not_ready), (vec![0], 1));
@@ -256,12 +256,13 @@ async fn a_deadline_that_leaves_no_time_for_a_hedge_makes_none() {
 #[tokio::test(start_paused = true)]
 async fn the_counts_add_up() {
     let seen = |handle: HedgeHandle| handle.snapshot();
-    let layer = HedgeLayer::plain().delay(ms(50)).judge(by_number).max_hedges(3).budget(account(2));
+    let layer =
+        HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).max_hedges(3).budget(account(2));
     let stage = Stage::new([(900, OK), (900, NEVER), (900, NEVER)]);
     layer.layer(stage.service()).oneshot(0).await.unwrap();
     let counts = seen(layer.handle());
     assert_eq!((counts.hedges, counts.won, counts.out_of_budget), (2, 0, 1));
-    let layer = HedgeLayer::plain().delay(ms(50)).judge(by_number).no_budget();
+    let layer = HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).no_budget();
     let stage = Stage::new([(60, FAILS), (30, OK)]);
     layer.layer(stage.service()).oneshot(0).await.unwrap();
     assert_eq!((seen(layer.handle()).hedges, seen(layer.handle()).won), (1, 1));

@@ -45,7 +45,7 @@ async fn a_probe_that_loses_gives_its_permit_back() {
     let times = Backoff::constant(ms(100)).jitter(Jitter::None);
     let breaker = CircuitBreakerLayer::plain()
         .trip_on(TripRule::consecutive(1))
-        .and_then(|breaker| breaker.probes(2))
+        .and_then(|breaker| breaker.trials(2))
         .and_then(|breaker| breaker.successes(2))
         .unwrap()
         .open_for(times);

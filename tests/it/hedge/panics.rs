@@ -105,7 +105,7 @@ async fn a_classifier_that_panics_takes_the_race_along() {
         assert!(!matches!(result, Ok(1)), "as it was told");
         tower_failover::Outcome::Success
     };
-    let layer = HedgeLayer::plain().delay(ms(50)).judge(judge).no_budget();
+    let layer = HedgeLayer::plain().delay(ms(50)).classify_fn(judge).no_budget();
     let service = layer.layer(inner.clone());
     assert!(AssertUnwindSafe(service.clone().oneshot(())).catch_unwind().await.is_err());
     assert_eq!(inner.running(), 0);

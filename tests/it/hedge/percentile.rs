@@ -124,7 +124,7 @@ async fn failures_and_answers_that_were_there_at_once_are_no_samples() {
 #[tokio::test(start_paused = true)]
 async fn neutral_answers_are_no_samples() {
     let judge = |_: Result<&(), &BoxError>| Outcome::Neutral;
-    let layer = HedgeLayer::plain().judge(judge).max_hedges(0);
+    let layer = HedgeLayer::plain().classify_fn(judge).max_hedges(0);
     let service = layer.layer(service_fn(|_: ()| async {
         sleep(ms(2)).await;
         Ok::<_, BoxError>(())

@@ -13,7 +13,8 @@ async fn run<const N: usize>(
     parts: [super::Part; N],
 ) -> (Result<u16, String>, u128, Vec<u128>) {
     let stage = Stage::new(parts);
-    let layer = HedgeLayer::plain().judge(by_number).delay(delay).max_hedges(hedges).no_budget();
+    let layer =
+        HedgeLayer::plain().classify_fn(by_number).delay(delay).max_hedges(hedges).no_budget();
     let (answer, took) = timed(layer.layer(stage.service()).oneshot(0)).await;
     assert_eq!(stage.running(), 0, "an attempt outlives the answer");
     (answer.map_err(|error| error.to_string()), took.as_millis(), stage.made())

@@ -16,7 +16,7 @@ use tower_failover::classify::HttpClassifier;
 use tower_failover::hedge::HedgeLayer;
 use tower_failover::replay::Http;
 use tower_failover::retry::RetryLayer;
-use tower_failover::{Attempts, Policy};
+use tower_failover::{Attempts, RequestPolicy};
 
 fn hedge() -> HedgeLayer<HttpClassifier, Http> {
     HedgeLayer::http().delay(ms(50)).no_budget()
@@ -134,7 +134,7 @@ async fn only_requests_that_may_be_sent_twice_are_hedged() {
     keyed.headers_mut().insert("idempotency-key", "7".parse().unwrap());
     assert_eq!(attempts(hedge(), keyed).await, 2);
     let mut allowed = request("POST");
-    allowed.extensions_mut().insert(Policy::new().idempotent());
+    allowed.extensions_mut().insert(RequestPolicy::new().idempotent());
     assert_eq!(attempts(hedge(), allowed).await, 2);
     assert_eq!(attempts(hedge().idempotent(["/work"]), request("POST")).await, 2);
 }
@@ -156,14 +156,14 @@ async fn a_request_that_takes_over_the_connection_is_not_hedged() {
     upgrade.headers_mut().insert("upgrade", "websocket".parse().unwrap());
     assert_eq!(attempts(hedge(), upgrade).await, 1);
     let mut connect = request("CONNECT");
-    connect.extensions_mut().insert(Policy::new().idempotent());
+    connect.extensions_mut().insert(RequestPolicy::new().idempotent());
     assert_eq!(attempts(hedge(), connect).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_can_forbid_hedges() {
     let mut once = request("GET");
-    once.extensions_mut().insert(Policy::new().no_hedge());
+    once.extensions_mut().insert(RequestPolicy::new().no_hedge());
     assert_eq!(attempts(hedge(), once).await, 1);
 }
 

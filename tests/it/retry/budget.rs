@@ -132,7 +132,7 @@ async fn a_retry_that_is_given_up_costs_nothing() {
     let told = Outcome::Throttled { retry_after: Some(secs(61)) };
     for (deadline, outcome) in [(ms(1), Outcome::Failure), (secs(99), told)] {
         let budget = account(3);
-        let layer = RetryLayer::plain().deadline(deadline).budget(budget.clone()).judge(
+        let layer = RetryLayer::plain().deadline(deadline).budget(budget.clone()).classify_fn(
             move |result: Result<&(), &tower_failover::BoxError>| match result {
                 Ok(()) => Outcome::Success,
                 Err(_) => outcome,

@@ -320,7 +320,7 @@ async fn nothing_outlives_the_layer_its_services_and_calls() {
             let _ = &in_inner;
             down::<()>()
         });
-        let layer = RetryLayer::plain().judge(judge).backoff(every(secs(1)));
+        let layer = RetryLayer::plain().classify_fn(judge).backoff(every(secs(1)));
         let handle = layer.handle();
         let service = layer.layer(inner);
         let mut call = spawn(service.clone().oneshot(1));

@@ -97,13 +97,12 @@ async fn time_in_an_attempt_counts_against_the_deadline() {
 async fn a_throttle_with_a_delay_of_its_own_is_waited_for() {
     let inner = Scripted::list([down(), Ok(())]);
     let retry_after = Some(secs(3));
-    let layer =
-        RetryLayer::plain().backoff(every(ms(10))).judge(move |result: Result<&(), &BoxError>| {
-            match result {
-                Ok(()) => Outcome::Success,
-                Err(_) => Outcome::Throttled { retry_after },
-            }
-        });
+    let layer = RetryLayer::plain().backoff(every(ms(10))).classify_fn(
+        move |result: Result<&(), &BoxError>| match result {
+            Ok(()) => Outcome::Success,
+            Err(_) => Outcome::Throttled { retry_after },
+        },
+    );
     layer.layer(inner.clone()).oneshot(1).await.unwrap();
     assert_eq!(inner.times(), [secs(0), secs(3)]);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower::{Layer, ServiceExt};
 use tower_failover::classify::HttpClassifier;
 use tower_failover::retry::{RetryLayer, RetrySnapshot};
-use tower_failover::{BoxError, Outcome, Policy};
+use tower_failover::{BoxError, Outcome, RequestPolicy};
 
 /// A retry layer whose only delays are those that were asked for.
 fn impatient() -> RetryLayer<HttpClassifier, tower_failover::replay::Http> {
@@ -202,16 +202,19 @@ async fn a_request_that_takes_the_connection_is_sent_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_can_say_that_it_may_be_repeated_or_must_not() {
-    let with = |method, policy: Policy| {
+    let with = |method, policy: RequestPolicy| {
         let mut request = request(method);
         request.extensions_mut().insert(policy);
         request
     };
     let failure = || Ok(answer(500, []));
-    assert_eq!(sent(with("POST", Policy::new().idempotent()), failure()).await, 2);
-    assert_eq!(sent(with("GET", Policy::new().no_retry()), failure()).await, 1);
-    assert_eq!(sent(with("GET", Policy::new().no_retry()), Ok(answer(429, []))).await, 1);
-    assert_eq!(sent(with("GET", Policy::new().no_hedge().no_fallback()), failure()).await, 2);
+    assert_eq!(sent(with("POST", RequestPolicy::new().idempotent()), failure()).await, 2);
+    assert_eq!(sent(with("GET", RequestPolicy::new().no_retry()), failure()).await, 1);
+    assert_eq!(sent(with("GET", RequestPolicy::new().no_retry()), Ok(answer(429, []))).await, 1);
+    assert_eq!(
+        sent(with("GET", RequestPolicy::new().no_hedge().no_fallback()), failure()).await,
+        2
+    );
 }
 
 #[tokio::test(start_paused = true)]

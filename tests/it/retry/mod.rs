@@ -183,7 +183,7 @@ async fn the_last_error_comes_unchanged_with_its_sources() {
 async fn a_good_and_a_neutral_answer_are_not_repeated() {
     for outcome in [Outcome::Success, Outcome::Neutral] {
         let inner = Scripted::list([Ok("answer")]);
-        let layer = RetryLayer::plain().judge(move |_: Result<&&str, &BoxError>| outcome);
+        let layer = RetryLayer::plain().classify_fn(move |_: Result<&&str, &BoxError>| outcome);
         assert_eq!(layer.layer(inner).oneshot(1).await.unwrap(), "answer");
         assert_eq!(layer.handle().snapshot(), Default::default());
     }
@@ -192,7 +192,7 @@ async fn a_good_and_a_neutral_answer_are_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_judged_a_failure_is_repeated() {
     let inner = Scripted::list([Ok(1), Ok(2), Ok(3)]);
-    let layer = RetryLayer::plain().judge(|result: Result<&i32, &BoxError>| match result {
+    let layer = RetryLayer::plain().classify_fn(|result: Result<&i32, &BoxError>| match result {
         Ok(3) => Outcome::Success,
         _ => Outcome::Failure,
     });

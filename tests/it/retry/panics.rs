@@ -126,7 +126,7 @@ async fn after_a_panic_of_the_classifier_the_next_call_works() {
     for nth in 1..=3 {
         let (inner, budget) = (Scripted::new(|_| down::<()>()), account(9));
         let judged = Arc::new(AtomicUsize::new(0));
-        let layer = layer(&budget).judge(move |result: Result<&(), &BoxError>| {
+        let layer = layer(&budget).classify_fn(move |result: Result<&(), &BoxError>| {
             assert!(judged.fetch_add(1, Relaxed) + 1 != nth, "as it was told");
             if result.is_ok() { Outcome::Success } else { Outcome::Failure }
         });
@@ -192,7 +192,7 @@ async fn an_answer_that_panics_when_it_is_dropped_ends_its_call_alone() {
 
     let budget = account(9);
     let inner = Scripted::new(|call| Ok(Bomb(call == 1)));
-    let layer = layer(&budget).judge(|result: Result<&Bomb, &BoxError>| match result {
+    let layer = layer(&budget).classify_fn(|result: Result<&Bomb, &BoxError>| match result {
         Ok(bomb) if bomb.0 => Outcome::Failure,
         _ => Outcome::Success,
     });

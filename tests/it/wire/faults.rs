@@ -68,18 +68,18 @@ impl Fault {
     }
 }
 
-type Judged = Result<Response<hyper::body::Incoming>, ClientError>;
+type OutcomeMark = Result<Response<hyper::body::Incoming>, ClientError>;
 
 fn classifier() -> HttpClassifier {
-    HttpClassifier::new().reads::<ClientError>()
+    HttpClassifier::new().with_error_type::<ClientError>()
 }
 
-fn judge(result: &Judged) -> Outcome {
+fn judge(result: &OutcomeMark) -> Outcome {
     classifier().classify(result.as_ref())
 }
 
 /// Sends this through a layer that retries twice; returns how many retries were made, and the result.
-async fn retries(version: Version, request: Request<Full<Bytes>>) -> (u64, Judged) {
+async fn retries(version: Version, request: Request<Full<Bytes>>) -> (u64, OutcomeMark) {
     let layer = RetryLayer::http()
         .classify(classifier())
         .backoff(Backoff::constant(Duration::ZERO))

@@ -41,7 +41,7 @@ fn channel(addr: SocketAddr) -> Channel {
 }
 
 fn classifier() -> GrpcClassifier {
-    GrpcClassifier::new().reads::<TransportError>()
+    GrpcClassifier::new().with_error_type::<TransportError>()
 }
 
 /// The whole check: what the server says of itself.

@@ -150,7 +150,8 @@ async fn an_interrupted_upload_arrives_whole_the_second_time() {
         for version in [Version::H1, Version::H2] {
             let (wanted, calls) = (Arc::new(Notify::new()), Arc::<AtomicU32>::default());
             let server = Server::axum(interrupting(wanted.clone(), calls.clone())).await;
-            let layer = RetryLayer::http().classify(HttpClassifier::new().reads::<ClientError>());
+            let layer =
+                RetryLayer::http().classify(HttpClassifier::new().with_error_type::<ClientError>());
             let request = Request::put(format!("http://{}/", server.addr))
                 // without which HTTP/1 sends no trailers
                 .header("trailer", "x-checksum")

@@ -136,7 +136,7 @@ async fn reqwest_requests_are_copied_by_a_function() {
             .kind(CopyWith::new(|request: &::reqwest::Request| {
                 if request.method().is_idempotent() { request.try_clone() } else { None }
             }))
-            .judge(|result: Result<&::reqwest::Response, _>| match result {
+            .classify_fn(|result: Result<&::reqwest::Response, _>| match result {
                 Ok(answer) if !answer.status().is_server_error() => Outcome::Success,
                 _ => Outcome::Failure,
             });

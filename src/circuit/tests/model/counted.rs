@@ -1,6 +1,6 @@
 //! What a rule counts, as a list.
 
-use super::{End, Verdict};
+use super::{CallVerdict, End};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
@@ -46,7 +46,7 @@ impl Counted {
     pub(super) fn count(&mut self, now: u64, how: End) {
         let hit = match self.rule.slow {
             Some(_) => self.is_slow(how),
-            None => how.verdict == Verdict::Bad,
+            None => how.verdict == CallVerdict::Bad,
         };
         self.seen.push((now, hit));
     }

@@ -1,4 +1,4 @@
-//! The whole circuit against a model that keeps every outcome in a list and has no eras, no words and
+//! The whole circuit against a model that keeps every outcome in a list and has no eras, no published and
 //! no atomics: milliseconds, plain states, and windows that are emptied by emptying them.
 
 mod counted;
@@ -88,10 +88,10 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
 fn terms() -> impl Strategy<Value = Terms> {
     let ramp = prop_oneof![Just(0_u64), 1_u64..300];
     (1_u64..200, 0_u64..400, 1_usize..4, 1_u32..4, 1_u64..200, ramp, 1_u64..100).prop_map(
-        |(open, forget, probes, successes, lease, ramp, dwell)| Terms {
+        |(open, forget, trials, successes, lease, ramp, dwell)| Terms {
             open,
             forget,
-            probes,
+            trials,
             successes,
             lease,
             ramp,
@@ -100,14 +100,14 @@ fn terms() -> impl Strategy<Value = Terms> {
     )
 }
 
-fn settings(terms: &Terms) -> Settings {
+fn config(terms: &Terms) -> CircuitConfig {
     let most = ms(plain::MOST_OPEN);
-    Settings {
+    CircuitConfig {
         open_for: Backoff::exponential(ms(terms.open)).cap(most).jitter(Jitter::None),
         forget_after: ms(terms.forget),
-        probes: terms.probes as u32,
+        trials: terms.trials as u32,
         successes: terms.successes,
-        probe_timeout: Some(ms(terms.lease)),
+        trial_timeout: Some(ms(terms.lease)),
         ramp: ms(terms.ramp),
         dwell: ms(terms.dwell),
     }
@@ -157,7 +157,7 @@ impl Pair {
         let real: Vec<_> = rules.iter().map(rule).collect();
         real.iter().for_each(|rule| rule.check().unwrap());
         Self {
-            circuit: Circuit::beginning_at(&real, settings(&terms), 1, false, first),
+            circuit: Circuit::beginning_at(&real, config(&terms), 1, false, first),
             model: Model::new(rules, terms),
             out: Vec::new(),
         }
@@ -172,7 +172,7 @@ impl Pair {
         match event {
             Event::Ask => match (begin(&self.circuit, now), self.model.ask()) {
                 (Ok(admission), Asked::Passes(call)) => {
-                    prop_assert_eq!(admission.is_probe(), call.is_probe());
+                    prop_assert_eq!(admission.is_trial(), call.is_trial());
                     let watched = admission != Admission::UNWATCHED;
                     prop_assert_eq!(watched, call.is_watched());
                     self.out.push((admission, call));
@@ -190,7 +190,7 @@ impl Pair {
             }
             Event::Head(which) if !self.out.is_empty() => {
                 let (admission, call) = self.out[which % self.out.len()];
-                if admission.is_probe() {
+                if admission.is_trial() {
                     self.circuit.answered(admission, now);
                     self.model.head(call);
                 }
@@ -218,8 +218,8 @@ impl Pair {
         prop_assert_eq!(seen.observe_only, model.mode == Mode::ObserveOnly);
         let share = model.share();
         prop_assert!((seen.share - share).abs() < 1e-9, "{} and {}", seen.share, share);
-        prop_assert_eq!(seen.probes, model.probes());
-        prop_assert_eq!(seen.next_probe, model.next_probe().map(ms));
+        prop_assert_eq!(seen.trials, model.trials());
+        prop_assert_eq!(seen.next_trial, model.next_trial().map(ms));
         prop_assert_eq!(seen.opened, model.opened);
         let counts = [seen.successes, seen.failures, seen.slow, seen.neutral, seen.refused];
         prop_assert_eq!(counts, model.counts);

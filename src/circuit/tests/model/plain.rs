@@ -1,14 +1,14 @@
 //! The model: obviously right, and slow.
 
 use super::counted::{Counted, Rule};
-use super::{CircuitState, End, Mode, Verdict};
+use super::{CallVerdict, CircuitState, End, Mode};
 
 /// All in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) open: u64,
     pub(super) forget: u64,
-    pub(super) probes: usize,
+    pub(super) trials: usize,
     pub(super) successes: u32,
     pub(super) lease: u64,
     pub(super) ramp: u64,
@@ -22,13 +22,13 @@ const MOST_HINT: u64 = 60_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Call {
     Plain { period: u64, share: u64 },
-    Probe { period: u64, number: u64 },
+    Trial { period: u64, number: u64 },
     Unwatched,
 }
 
 impl Call {
-    pub(super) fn is_probe(self) -> bool {
-        matches!(self, Self::Probe { .. })
+    pub(super) fn is_trial(self) -> bool {
+        matches!(self, Self::Trial { .. })
     }
 
     pub(super) fn is_watched(self) -> bool {
@@ -43,7 +43,7 @@ pub(super) enum Asked {
 }
 
 #[derive(Clone, Debug)]
-struct Probe {
+struct Trial {
     number: u64,
     until: u64,
     answered: bool,
@@ -54,7 +54,7 @@ enum State {
     Closed,
     Degraded { share: f64, since: u64, admitted: bool },
     Open { until: u64 },
-    HalfOpen { out: Vec<Probe>, good: u32, dropped: u32 },
+    HalfOpen { out: Vec<Trial>, good: u32, dropped: u32 },
     Ramp { since: u64 },
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Model {
     /// The next open time, before a hint.
     next_open: u64,
     closed_at: u64,
-    last_probe: u64,
+    last_trial: u64,
     /// Parts of calls that may pass.
     credit: f64,
 }
@@ -97,7 +97,7 @@ impl Model {
             rising: false,
             next_open: terms.open,
             closed_at: 0,
-            last_probe: 0,
+            last_trial: 0,
             credit: 1.0,
             terms,
         }
@@ -131,11 +131,11 @@ impl Model {
         }
     }
 
-    pub(super) fn probes(&self) -> usize {
+    pub(super) fn trials(&self) -> usize {
         if let State::HalfOpen { out, .. } = &self.state { out.len() } else { 0 }
     }
 
-    pub(super) fn next_probe(&self) -> Option<u64> {
+    pub(super) fn next_trial(&self) -> Option<u64> {
         match self.state {
             State::Open { until } => Some(until.saturating_sub(self.now)),
             _ => None,
@@ -154,7 +154,7 @@ impl Model {
                 [1, 2, 4].iter().map(|dwells| since + dwells * self.terms.dwell).collect()
             }
             State::Open { until } => vec![*until],
-            State::HalfOpen { out, .. } => out.iter().map(|probe| probe.until).collect(),
+            State::HalfOpen { out, .. } => out.iter().map(|trial| trial.until).collect(),
             State::Ramp { since } => vec![since + self.terms.ramp, since + self.terms.ramp / 2],
         };
         due.extend(self.rules.iter().filter_map(Counted::due));
@@ -208,11 +208,11 @@ impl Model {
         let past = |until: u64| until < now || (late && until == now);
         match &mut self.state {
             State::HalfOpen { out, .. } => {
-                let hung = out.iter().filter(|probe| !probe.answered && past(probe.until));
-                if let Some(at) = hung.map(|probe| probe.until).min() {
+                let hung = out.iter().filter(|trial| !trial.answered && past(trial.until));
+                if let Some(at) = hung.map(|trial| trial.until).min() {
                     self.open(0, at);
                 } else {
-                    out.retain(|probe| !past(probe.until));
+                    out.retain(|trial| !past(trial.until));
                 }
             }
             State::Ramp { since } if now >= *since + self.terms.ramp => {
@@ -293,13 +293,13 @@ impl Model {
         match &mut self.state {
             State::Open { until } => return Asked::Refused(Some(*until - self.now)),
             State::HalfOpen { out, .. } => {
-                if out.len() == self.terms.probes {
+                if out.len() == self.terms.trials {
                     return Asked::Refused(None);
                 }
-                self.last_probe += 1;
-                let number = self.last_probe;
-                out.push(Probe { number, until: self.now + self.terms.lease, answered: false });
-                return Asked::Passes(Call::Probe { period: self.period, number });
+                self.last_trial += 1;
+                let number = self.last_trial;
+                out.push(Trial { number, until: self.now + self.terms.lease, answered: false });
+                return Asked::Passes(Call::Trial { period: self.period, number });
             }
             State::Closed => {}
             State::Degraded { admitted, .. } => {
@@ -320,23 +320,23 @@ impl Model {
     pub(super) fn head(&mut self, call: Call) {
         self.pass(false);
         let until = self.now + self.terms.lease;
-        if let (Call::Probe { number, .. }, State::HalfOpen { out, .. }) = (call, &mut self.state) {
-            if let Some(probe) = out.iter_mut().find(|probe| probe.number == number) {
-                *probe = Probe { number, until, answered: true };
+        if let (Call::Trial { number, .. }, State::HalfOpen { out, .. }) = (call, &mut self.state) {
+            if let Some(trial) = out.iter_mut().find(|trial| trial.number == number) {
+                *trial = Trial { number, until, answered: true };
             }
         }
     }
 
     pub(super) fn end(&mut self, call: Call, how: End) {
         let kind = match how.verdict {
-            Verdict::Good => 0,
-            Verdict::Bad => 1,
-            Verdict::Neutral | Verdict::Dropped => 3,
+            CallVerdict::Good => 0,
+            CallVerdict::Bad => 1,
+            CallVerdict::Neutral | CallVerdict::Dropped => 3,
         };
         self.counts[kind] += 1;
         match call {
             Call::Plain { period, share } if kind < 3 => self.end_plain(period, share, how),
-            Call::Probe { period, number } => self.end_probe(period, number, how),
+            Call::Trial { period, number } => self.end_trial(period, number, how),
             Call::Plain { .. } | Call::Unwatched => {}
         }
     }
@@ -368,7 +368,7 @@ impl Model {
         }
     }
 
-    fn end_probe(&mut self, period: u64, number: u64, how: End) {
+    fn end_trial(&mut self, period: u64, number: u64, how: End) {
         let slow = self.is_slow(how);
         self.counts[2] += u64::from(slow);
         self.pass(false);
@@ -376,9 +376,9 @@ impl Model {
             return;
         }
         let State::HalfOpen { out, good, dropped } = &mut self.state else { return };
-        out.retain(|probe| probe.number != number);
+        out.retain(|trial| trial.number != number);
         match how.verdict {
-            Verdict::Good if !slow => {
+            CallVerdict::Good if !slow => {
                 *good += 1;
                 *dropped = 0;
                 if *good == self.terms.successes {
@@ -390,12 +390,12 @@ impl Model {
                     self.begin_period(state);
                 }
             }
-            Verdict::Good | Verdict::Bad => {
+            CallVerdict::Good | CallVerdict::Bad => {
                 let hint = how.hint.map_or(0, |hint| hint.as_millis() as u64);
                 self.open(hint, self.now);
             }
-            Verdict::Neutral => *dropped = 0,
-            Verdict::Dropped => {
+            CallVerdict::Neutral => *dropped = 0,
+            CallVerdict::Dropped => {
                 *dropped += 1;
                 if *dropped == 3 {
                     self.open(0, self.now);

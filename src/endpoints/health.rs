@@ -1,0 +1,402 @@
+//! What is known of one endpoint.
+
+use super::cool_down::{CoolDown, CoolState};
+use super::failure_state::{Checked, FailureState, OutcomeCounts};
+use super::gate::{
+    AWAY, BARRED, DOWN, EJECTED, GONE, HAS_ACCOUNT, LIMITED, RAMPS, WATCHED, ramp, ramp_word,
+    without_ramp,
+};
+use super::set_state::SetState;
+use super::update::tell;
+use crate::circuit::{Admission, CircuitState};
+use crate::ewma::{LAST_TICK, Tick, left, pack, take_context, tick, toward};
+use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use crate::window::nanos;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The time constant, in milliseconds, in which a latency goes back to what is usual in the set.
+const LATENCY_DECAY: f32 = 2_000.0;
+/// The time constant in which a bad answer is forgiven: an endpoint that fails, and is called too seldom
+/// to be ejected, is tried again after some seconds, and one that has healed is back after as many.
+const HEALTH_DECAY: f32 = 3_500.0;
+/// From here on the health is taken for whole.
+const WHOLE: f32 = 0.99;
+/// A cost is taken for true this long where no call ends, in milliseconds.
+const FRESH: Tick = 250;
+/// A ramp begins with this share, as Envoy's slow start does.
+const RAMP_FROM: f32 = 0.1;
+/// Fewer calls that linger don't matter.
+pub(crate) const FEW: f32 = 0.05;
+/// Where no repeatable request came for so many pauses, another one serves as the trial.
+const PATIENCE: u64 = 10;
+
+/// A success, beside the calls in flight, which stand in the lower bits.
+pub(crate) const SUCCESS: u64 = 1 << 24;
+
+/// One endpoint's health; the calls to it are recorded here.
+// in this order, so that all a choice reads stands together
+#[repr(C)]
+pub(crate) struct Health {
+    /// Calls in flight and successes.
+    pub(crate) flow: AtomicU64,
+    /// The slow part of the cost, and until when it is fresh.
+    cost: AtomicU64,
+    pub(crate) gate: AtomicU64,
+    /// Nanoseconds, and when they were noted; zero where no call has ended well.
+    latency: AtomicU64,
+    /// The share of good answers, and when it was noted; zero for all.
+    pub(crate) ratio: AtomicU64,
+    pub(crate) failure_state: OnceLock<Box<FailureState>>,
+}
+
+/// Where an endpoint stands in its set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndpointRef<'a> {
+    pub(crate) set_state: &'a SetState,
+    pub(crate) name: &'a str,
+    pub(crate) tier: u8,
+    /// The rest that it shares with others.
+    pub(crate) account: Option<&'a CoolDown>,
+}
+
+/// Whether an endpoint can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Availability {
+    Serves,
+    /// This share of its weight counts.
+    Ramps(f32),
+    /// Not before then, unless there is a panic; then it may have a trial.
+    Ejected(Tick),
+    Down,
+    Cools(Tick),
+    /// It has cooled down, and one call may see whether that was enough.
+    CoolTrial,
+    Never,
+}
+
+impl Health {
+    /// `ramp`: the end of its slow start, and how long that is.
+    pub(crate) fn new(
+        watched: bool,
+        has_account: bool,
+        limited: bool,
+        ramp: Option<(Tick, Duration)>,
+    ) -> Self {
+        let flag = |is: bool, flag: u64| if is { flag } else { 0 };
+        let gate = flag(watched, WATCHED) | flag(has_account, HAS_ACCOUNT) | flag(limited, LIMITED);
+        let ramp = ramp.map_or(0, |(from, length)| ramp_word(from, length));
+        Self {
+            flow: AtomicU64::default(),
+            cost: AtomicU64::default(),
+            latency: AtomicU64::default(),
+            ratio: AtomicU64::default(),
+            gate: AtomicU64::new(gate | ramp),
+            failure_state: OnceLock::new(),
+        }
+    }
+
+    /// A call is on its way, beside so many others.
+    #[inline]
+    pub(crate) fn begin(&self) -> u32 {
+        (self.flow.fetch_add(1, Relaxed) % SUCCESS) as u32
+    }
+
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        // one that waits for room says so and then looks here, and a call that ends does the reverse
+        (self.flow.load(SeqCst) % SUCCESS) as u32
+    }
+
+    pub(crate) fn end(&self) {
+        self.flow.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether nothing is to be asked before it is chosen.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.gate.load(Relaxed) & !WATCHED == 0
+    }
+
+    /// From now on successes matter, whatever was before.
+    pub(crate) fn watch(&self) {
+        self.gate.fetch_or(WATCHED, SeqCst);
+    }
+
+    /// It serves in its tier.
+    pub(crate) fn enroll(&self, endpoint: EndpointRef<'_>) {
+        endpoint
+            .set_state
+            .enroll(endpoint.tier, || self.gate.fetch_and(!AWAY, SeqCst) & EJECTED != 0);
+    }
+
+    /// It gets no more calls, whatever becomes of those that are under way.
+    pub(crate) fn strike_off(&self, endpoint: EndpointRef<'_>) {
+        endpoint
+            .set_state
+            .strike_off(endpoint.tier, || self.gate.fetch_or(AWAY, SeqCst) & EJECTED != 0);
+    }
+
+    /// It is no longer in the set: what becomes of its calls matters to nobody.
+    pub(crate) fn leave(&self) {
+        self.gate.fetch_or(GONE, SeqCst);
+    }
+
+    /// The part of the cost of a call that does not hang on what is in flight.
+    #[inline]
+    pub(crate) fn cost(&self, set_state: &SetState, now: Tick) -> f32 {
+        let (cost, until) = take_context(self.cost.load(Relaxed));
+        if now < until { cost } else { self.fresh_cost(set_state, now) }
+    }
+
+    #[cold]
+    fn fresh_cost(&self, set_state: &SetState, now: Tick) -> f32 {
+        if self.cost.load(Relaxed) == 0 {
+            // nothing was ever recorded
+            return set_state.typical().max(1.0);
+        }
+        self.publish(set_state, now)
+    }
+
+    #[cold]
+    pub(crate) fn publish(&self, set_state: &SetState, now: Tick) -> f32 {
+        let (usual, latency) = (set_state.typical(), self.expected(set_state, now));
+        let lingering = self
+            .failure_state
+            .get()
+            .map_or(0.0, |failure_state| failure_state.lingering(usual, now));
+        let health = self.health(now).max(1e-6);
+        let cost = latency.max(1.0) * (1.0 + lingering) / (health * health);
+        let fresh = match latency {
+            // where nothing is known yet, what is known next is to count at once
+            0.0 => 0,
+            _ if lingering < FEW => FRESH,
+            _ => 1,
+        };
+        self.cost.store(pack(cost, now.saturating_add(fresh)), Relaxed);
+        cost
+    }
+
+    /// The share of good answers of late, of what probes found.
+    pub(crate) fn health(&self, now: Tick) -> f32 {
+        let checked = self.failure_state.get().map(|failure_state| failure_state.checked());
+        let found = match checked {
+            Some(Checked::Serves(factor)) => factor,
+            Some(Checked::Down | Checked::Misconfigured) => 0.0,
+            None => 1.0,
+        };
+        self.ratio(now) * found
+    }
+
+    pub(crate) fn ratio(&self, now: Tick) -> f32 {
+        match take_context(self.ratio.load(Relaxed)) {
+            (0.0, _) => 1.0,
+            (ratio, at) => {
+                let forgiven = toward(ratio, 1.0, left(now.saturating_sub(at), HEALTH_DECAY));
+                if forgiven >= WHOLE { 1.0 } else { forgiven }
+            }
+        }
+    }
+
+    pub(crate) fn set_ratio(&self, ratio: f32, now: Tick) {
+        let word = if ratio >= WHOLE { 0 } else { pack(ratio.max(1e-6), now) };
+        self.ratio.store(word, Relaxed);
+    }
+
+    /// Whether the share of good answers is less than whole.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ratio.load(Relaxed) != 0
+    }
+
+    /// The average time to a good answer.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        duration(self.nanos())
+    }
+
+    /// The same in nanoseconds, 0 where it is not known.
+    pub(crate) fn nanos(&self) -> f32 {
+        take_context(self.latency.load(Relaxed)).0
+    }
+
+    /// The latency of good answers; what is usual in the set where it is not known, and 0 where nothing is.
+    pub(crate) fn usual(&self, set_state: &SetState) -> f32 {
+        match self.nanos() {
+            0.0 => set_state.typical(),
+            nanos => nanos,
+        }
+    }
+
+    /// When a latency was noted last.
+    pub(crate) fn sampled_at(&self) -> Tick {
+        take_context(self.latency.load(Relaxed)).1
+    }
+
+    /// The average, which goes back to what is usual while no call tells more.
+    fn expected(&self, set_state: &SetState, now: Tick) -> f32 {
+        let (usual, (average, at)) =
+            (set_state.typical(), take_context(self.latency.load(Relaxed)));
+        match average {
+            0.0 => usual,
+            _ if usual == 0.0 => average,
+            _ => toward(average, usual, left(now.saturating_sub(at), LATENCY_DECAY)),
+        }
+    }
+
+    /// Takes a latency into the average, the first of each millisecond: so it is an average over time,
+    /// the same for an endpoint with many calls and for one with few.
+    #[inline]
+    pub(crate) fn sample(&self, took: Duration, set_state: &SetState, now: Tick) {
+        let (before, at) = take_context(self.latency.load(Relaxed));
+        if now <= at && before > 0.0 {
+            return;
+        }
+        let took = (nanos(took) as f32).max(1.0);
+        let after = if before > 0.0 {
+            toward(before, took, left(now.saturating_sub(at), LATENCY_DECAY))
+        } else {
+            if set_state.typical() == 0.0 {
+                // until the median is taken: else those of which nothing is known would look fast
+                set_state.set_typical(took, now);
+            }
+            took
+        };
+        // two samples at once may leave only one: it is an average
+        self.latency.store(pack(after, now), Relaxed);
+        self.cost.store(pack(after, now + FRESH), Relaxed);
+    }
+
+    pub(crate) fn availability(&self, endpoint: EndpointRef<'_>, now: Tick) -> Availability {
+        let gate = self.gate.load(SeqCst);
+        if gate & (GONE | BARRED) != 0 {
+            return Availability::Never;
+        }
+        let rest = self.rest(endpoint).map_or(CoolState::Over, |rest| rest.at(now));
+        if let CoolState::Until(until) = rest {
+            return Availability::Cools(until);
+        }
+        if gate & EJECTED != 0 {
+            let next =
+                self.failure_state.get().map(|failure_state| failure_state.next_trial.load(SeqCst));
+            return Availability::Ejected(next.unwrap_or(now));
+        }
+        match rest {
+            _ if gate & DOWN != 0 => Availability::Down,
+            CoolState::Trial => Availability::CoolTrial,
+            _ if gate & RAMPS != 0 => self.ramp(gate, now),
+            _ => Availability::Serves,
+        }
+    }
+
+    fn ramp(&self, gate: u64, now: Tick) -> Availability {
+        let (until, length) = ramp(gate);
+        if now >= until || length == 0 {
+            let over = |gate: u64| (gate & LAST_TICK == until).then_some(without_ramp(gate));
+            let _ = self.gate.fetch_update(SeqCst, SeqCst, over);
+            return Availability::Serves;
+        }
+        let share = 1.0 - (until - now) as f32 / length as f32;
+        Availability::Ramps(share.clamp(RAMP_FROM, 1.0))
+    }
+
+    /// The rest that it takes itself, or with others; none where it never asked for one.
+    pub(crate) fn rest<'a>(&'a self, endpoint: EndpointRef<'a>) -> Option<&'a CoolDown> {
+        endpoint
+            .account
+            .or_else(|| self.failure_state.get().map(|failure_state| &failure_state.cool))
+    }
+
+    /// When a trial may be made with a request that can't be repeated: some pauses after the others.
+    pub(crate) fn last_resort(&self) -> Tick {
+        let Some(failure_state) = self.failure_state.get() else { return 0 };
+        let wait = failure_state.pause.load(SeqCst).saturating_mul(PATIENCE - 1);
+        failure_state.next_trial.load(SeqCst).saturating_add(wait)
+    }
+
+    /// The right of a call; none while it is ejected.
+    #[inline]
+    pub(crate) fn admission(&self) -> Option<Admission> {
+        match self.failure_state.get() {
+            None => Some(Admission::FIRST),
+            Some(failure_state) => failure_state.circuit.flowing(),
+        }
+    }
+
+    /// Asks for the one call that may see whether an ejected endpoint is back.
+    #[cold]
+    pub(crate) fn trial(&self, endpoint: EndpointRef<'_>, now: Tick) -> Option<Admission> {
+        let failure_state = self.failure_state.get()?;
+        let at = Duration::from_millis(now);
+        // where answers take long, a trial has as long as other calls
+        let usual = || self.latency().or_else(|| duration(endpoint.set_state.typical()));
+        failure_state.circuit.be_patient(endpoint.set_state.config().hang_after.patience(usual));
+        let (asked, change) = failure_state.circuit.admit(at);
+        if let Some(change) = change {
+            tell(endpoint, &change);
+        }
+        self.republish(endpoint, failure_state, at);
+        asked.ok()
+    }
+
+    /// Asks for the one call that may see whether a rest was long enough.
+    pub(crate) fn cool_trial(&self, endpoint: EndpointRef<'_>, now: Tick) -> Option<Admission> {
+        let taken = self.rest(endpoint).is_some_and(|rest| rest.take_trial(now));
+        if taken {
+            endpoint.set_state.changed();
+        }
+        self.admission().filter(|_| taken)
+    }
+
+    /// Writes down when the next trial may be.
+    pub(crate) fn republish(
+        &self,
+        endpoint: EndpointRef<'_>,
+        failure_state: &FailureState,
+        now: Duration,
+    ) {
+        let until = failure_state.circuit.refuses_until(now).0;
+        if failure_state.circuit.flowing().is_some() {
+            return;
+        }
+        let next = until.unwrap_or(now);
+        // a trial that is early is refused by the circuit
+        let next = tick(next.saturating_add(Duration::from_micros(999)));
+        failure_state.next_trial.store(next, SeqCst);
+        failure_state.pause.store(next.saturating_sub(tick(now)), SeqCst);
+        endpoint.set_state.changed();
+    }
+
+    pub(crate) fn outcome_counts(&self) -> OutcomeCounts {
+        let successes = self.flow.load(Relaxed) / SUCCESS;
+        match self.failure_state.get() {
+            Some(failure_state) => failure_state.counts.read(successes),
+            None => OutcomeCounts { successes, ..OutcomeCounts::default() },
+        }
+    }
+
+    /// How often it was ejected, trials that failed included.
+    pub(crate) fn ejections(&self) -> u64 {
+        self.failure_state.get().map_or(0, |failure_state| failure_state.circuit.opened())
+    }
+
+    /// Whether a trial is out.
+    pub(crate) fn is_on_trial(&self, now: Tick) -> bool {
+        self.failure_state.get().is_some_and(|failure_state| {
+            failure_state.circuit.state(Duration::from_millis(now)) == CircuitState::HalfOpen
+        })
+    }
+}
+
+/// None where it is not known.
+pub(crate) fn duration(nanos: f32) -> Option<Duration> {
+    (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64))
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("in_flight", &self.in_flight())
+            .field("latency", &self.latency())
+            .finish_non_exhaustive()
+    }
+}

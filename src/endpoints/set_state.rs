@@ -1,0 +1,252 @@
+//! What the endpoints of a set share: their clock, their config, and how many of them rest.
+
+use super::config::SetConfig;
+use crate::clock::{Instant, Millis};
+use crate::ewma::{LAST_TICK, Tick, pack, take_context, tick};
+use crate::padded::CachePadded;
+use crate::ratio::Ratio;
+use crate::rng::{Draws, Rng, Seeds};
+use crate::striped::{STRIPES, stripe};
+use crate::sync::{Mutex, Ordering::Relaxed, Ordering::SeqCst};
+use crate::waiters::Waiters;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// The time between calls that are made although all rest, in milliseconds.
+const LAST_HOPE: Tick = 1_000;
+
+/// Shared by all the endpoints of a set.
+pub(crate) struct SetState {
+    ticks: Millis,
+    /// Read by every call, and written when an endpoint rests or returns.
+    words: CachePadded<Words>,
+    /// Who waits for an endpoint, and who for the end of a call as well.
+    waiters: Waiters,
+    room: Waiters,
+    /// The calls that wait for the end of another one.
+    queue: AtomicU64,
+    config: RwLock<Arc<SetConfig>>,
+    census: Mutex<BTreeMap<u8, Count>>,
+    /// When there is another call although all rest.
+    last_hope: AtomicU64,
+    seeds: Seeds,
+    /// For the draws of each stripe.
+    draws: [CachePadded<AtomicU64>; STRIPES],
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    /// Counts the changes of what endpoints can be chosen.
+    changes: AtomicU64,
+    /// The median latency, and until when it is taken for that.
+    typical: AtomicU64,
+    /// Whether latencies are those of whole answers.
+    whole_latency: AtomicU64,
+}
+
+/// The endpoints of a tier that are not drained.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    endpoints: u32,
+    ejected: u32,
+}
+
+impl Count {
+    fn serving(self) -> u32 {
+        self.endpoints.saturating_sub(self.ejected)
+    }
+}
+
+impl SetState {
+    pub(crate) fn new(config: SetConfig, began: Instant) -> Self {
+        let set_state = Self {
+            ticks: Millis::new(began, Duration::from_millis(1)),
+            words: CachePadded::default(),
+            waiters: Waiters::default(),
+            room: Waiters::default(),
+            queue: AtomicU64::default(),
+            config: RwLock::default(),
+            census: Mutex::default(),
+            last_hope: AtomicU64::default(),
+            seeds: Seeds::random(),
+            draws: Default::default(),
+        };
+        set_state.draws.iter().for_each(|draws| draws.0.store(set_state.seeds.next(), Relaxed));
+        set_state.tell(config);
+        set_state
+    }
+
+    /// The time since the set_state was made.
+    #[inline]
+    pub(crate) fn at(&self, instant: Instant) -> Duration {
+        self.ticks.passed(instant)
+    }
+
+    /// The millisecond of an instant that has passed.
+    pub(crate) fn tick_of(&self, instant: Instant) -> Tick {
+        tick(self.at(instant))
+    }
+
+    /// The millisecond that it is.
+    #[inline]
+    pub(crate) fn tick(&self, instant: Instant) -> Tick {
+        self.ticks.number(instant).min(LAST_TICK)
+    }
+
+    pub(crate) fn config(&self) -> Arc<SetConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes other config for all that happens from now on.
+    pub(crate) fn tell(&self, config: SetConfig) {
+        self.words.0.whole_latency.store(config.whole_latency.into(), SeqCst);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.changed();
+    }
+
+    #[inline]
+    pub(crate) fn whole_latency(&self) -> bool {
+        self.words.0.whole_latency.load(Relaxed) != 0
+    }
+
+    /// The number of the changes so far.
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.words.0.changes.load(SeqCst)
+    }
+
+    /// Other endpoints can be chosen than before.
+    pub(crate) fn changed(&self) {
+        self.words.0.changes.fetch_add(1, SeqCst);
+        self.waiters.wake();
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    pub(crate) fn room(&self) -> &Waiters {
+        &self.room
+    }
+
+    /// Whether calls wait for the end of others.
+    #[inline]
+    pub(crate) fn has_queue(&self) -> bool {
+        self.queue.load(SeqCst) > 0
+    }
+
+    pub(crate) fn join_queue(&self) {
+        self.queue.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn leave_queue(&self) {
+        self.queue.fetch_sub(1, SeqCst);
+    }
+
+    /// The median latency in nanoseconds, 0 where none is known.
+    #[inline]
+    pub(crate) fn typical(&self) -> f32 {
+        take_context(self.words.0.typical.load(Relaxed)).0
+    }
+
+    /// Whether the median should be taken anew.
+    #[inline]
+    pub(crate) fn typical_is_old(&self, now: Tick) -> bool {
+        now >= take_context(self.words.0.typical.load(Relaxed)).1
+    }
+
+    pub(crate) fn set_typical(&self, nanos: f32, until: Tick) {
+        self.words.0.typical.store(pack(nanos, until), Relaxed);
+    }
+
+    /// Makes all that is left to chance begin with this seed: on every thread the same, since a thread is
+    /// not always given the same stripe.
+    pub(crate) fn sow(&self, seed: u64) {
+        self.seeds.sow(seed);
+        self.draws.iter().for_each(|draws| draws.0.store(seed, Relaxed));
+    }
+
+    /// The draws of a call.
+    #[inline]
+    pub(crate) fn draws(&self) -> Draws {
+        Draws::begin(&self.draws[stripe() % STRIPES].0)
+    }
+
+    /// All rest: takes the right to the one call a second that is made all the same, or tells when there
+    /// will be another.
+    pub(crate) fn take_last_hope(&self, now: Tick) -> Result<(), Tick> {
+        let free = |next: u64| (next <= now).then_some(now.saturating_add(LAST_HOPE));
+        self.last_hope.fetch_update(SeqCst, SeqCst, free).map(drop)
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seeds.next()
+    }
+
+    /// A number between 0 and 1.
+    pub(crate) fn jitter(&self) -> f64 {
+        Rng::new(self.seeds.next()).share()
+    }
+
+    /// Counts an endpoint; `ejected` is asked where no other one can be ejected or leave.
+    pub(crate) fn enroll(&self, tier: u8, ejected: impl FnOnce() -> bool) {
+        let mut census = self.census.lock();
+        let count = census.entry(tier).or_default();
+        count.endpoints += 1;
+        count.ejected += u32::from(ejected());
+    }
+
+    pub(crate) fn strike_off(&self, tier: u8, ejected: impl FnOnce() -> bool) {
+        if let Some(count) = self.census.lock().get_mut(&tier) {
+            count.endpoints = count.endpoints.saturating_sub(1);
+            count.ejected = count.ejected.saturating_sub(ejected().into());
+        }
+    }
+
+    /// Ejects an endpoint if its tier can spare it: not the last one of the set, and of a tier without a
+    /// backup not more than the share that may be.
+    pub(crate) fn eject<T>(&self, tier: u8, eject: impl FnOnce() -> Option<T>) -> Option<T> {
+        let most = self.config().max_ejected;
+        let mut census = self.census.lock();
+        if !may_eject(&census, tier, most) {
+            return None;
+        }
+        let ejected = eject();
+        if ejected.is_some() {
+            census.entry(tier).or_default().ejected += 1;
+        }
+        ejected
+    }
+
+    pub(crate) fn returned(&self, tier: u8) {
+        if let Some(count) = self.census.lock().get_mut(&tier) {
+            count.ejected = count.ejected.saturating_sub(1);
+        }
+    }
+}
+
+fn may_eject(census: &BTreeMap<u8, Count>, tier: u8, most: Ratio) -> bool {
+    let serving: u32 = census.values().map(|count| count.serving()).sum();
+    if serving <= 1 {
+        return false;
+    }
+    if census
+        .range(tier.saturating_add(1)..)
+        .any(|(later, count)| *later > tier && count.serving() > 0)
+    {
+        return true;
+    }
+    let count = census.get(&tier).copied().unwrap_or_default();
+    let share = (f64::from(count.endpoints) * most.get()) as u32;
+    let at_least = u32::from(count.endpoints >= 2 && most.get() > 0.0);
+    count.ejected < share.max(at_least)
+}
+
+impl fmt::Debug for SetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetState").field("words", &self.words).finish_non_exhaustive()
+    }
+}

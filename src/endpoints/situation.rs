@@ -1,0 +1,151 @@
+//! How the tiers of a snapshot stand: looked up anew when an endpoint rests or returns, and not at
+//! every pick.
+
+use super::health::Availability;
+use super::set::Snapshot;
+use super::set_state::SetState;
+use super::tiers::{Count, Load, loads};
+use crate::ewma::{LAST_TICK, Tick};
+use crate::sync::{AtomicU64, Mutex, Ordering::SeqCst};
+use std::sync::Arc;
+
+/// Larger sets are looked through at most once in so many milliseconds.
+const LARGE: usize = 2_000;
+const LARGE_PAUSE: Tick = 10;
+
+#[derive(Debug)]
+pub(crate) struct Situation {
+    /// The changes of the set_state that it knows of.
+    seen: AtomicU64,
+    /// Until when nothing changes by itself.
+    until: AtomicU64,
+    /// When a trial is due, and when one is with a request that can't be repeated.
+    next_trial: AtomicU64,
+    last_resort: AtomicU64,
+    /// Every endpoint serves, so that the first tier takes everything.
+    well: AtomicU64,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    at: Tick,
+    loads: Arc<[Load]>,
+}
+
+impl Situation {
+    /// Of a snapshot that nobody has looked at.
+    pub(crate) fn new() -> Self {
+        Self {
+            seen: AtomicU64::new(u64::MAX),
+            until: AtomicU64::default(),
+            next_trial: AtomicU64::default(),
+            last_resort: AtomicU64::default(),
+            well: AtomicU64::default(),
+            found: Mutex::default(),
+        }
+    }
+
+    /// Of a snapshot with the same endpoints but some that serve: what was well stays so.
+    pub(crate) fn carried_on(&self) -> Self {
+        let well = self.well.load(SeqCst);
+        let next = Self::new();
+        if well != 0 {
+            next.well.store(well, SeqCst);
+            next.next_trial.store(LAST_TICK, SeqCst);
+            next.last_resort.store(LAST_TICK, SeqCst);
+            next.until.store(self.until.load(SeqCst), SeqCst);
+            next.seen.store(self.seen.load(SeqCst), SeqCst);
+        }
+        next
+    }
+
+    /// Whether every endpoint serves.
+    #[inline]
+    pub(crate) fn is_well(&self, set_state: &SetState, now: Tick) -> bool {
+        self.seen.load(SeqCst) == set_state.changes()
+            && now < self.until.load(SeqCst)
+            && self.well.load(SeqCst) != 0
+    }
+
+    /// Whether a trial is due that this request may be.
+    pub(crate) fn trial_is_due(&self, now: Tick, may_be_lost: bool) -> bool {
+        let due = if may_be_lost { &self.next_trial } else { &self.last_resort };
+        now >= due.load(SeqCst)
+    }
+
+    /// The loads of the tiers.
+    pub(crate) fn loads<S>(
+        &self,
+        snapshot: &Snapshot<S>,
+        set_state: &SetState,
+        now: Tick,
+    ) -> Arc<[Load]> {
+        let mut found = self.found.lock();
+        let changes = set_state.changes();
+        let known = self.seen.load(SeqCst) == changes && now < self.until.load(SeqCst);
+        let soon = now < found.at.saturating_add(LARGE_PAUSE) && snapshot.len() > LARGE;
+        let same = found.loads.len() == snapshot.tiers.len();
+        if same && (known || soon) {
+            return found.loads.clone();
+        }
+        let survey = Survey::of(snapshot, now);
+        let loads = loads(&survey.counts, set_state.config().panic_threshold);
+        *found = Found { at: now, loads: loads.into() };
+        self.until.store(survey.until, SeqCst);
+        self.next_trial.store(survey.next_trial, SeqCst);
+        self.last_resort.store(survey.last_resort, SeqCst);
+        self.well.store(survey.is_well().into(), SeqCst);
+        self.seen.store(changes, SeqCst);
+        found.loads.clone()
+    }
+}
+
+/// What a look through the whole set has found.
+struct Survey {
+    counts: Vec<Count>,
+    until: Tick,
+    next_trial: Tick,
+    last_resort: Tick,
+}
+
+impl Survey {
+    fn of<S>(snapshot: &Snapshot<S>, now: Tick) -> Self {
+        let mut survey = Self {
+            counts: Vec::with_capacity(snapshot.tiers.len()),
+            until: LAST_TICK,
+            next_trial: LAST_TICK,
+            last_resort: LAST_TICK,
+        };
+        for tier in &snapshot.tiers {
+            let mut count = Count::default();
+            for member in tier.members() {
+                count.endpoints += 1;
+                match member.health.availability(member.endpoint_ref(), now) {
+                    Availability::Serves | Availability::Ramps(_) => count.available += 1,
+                    Availability::Ejected(next) => {
+                        survey.next_trial = survey.next_trial.min(next);
+                        survey.last_resort = survey.last_resort.min(member.health.last_resort());
+                    }
+                    Availability::Down => {}
+                    Availability::Cools(until) => {
+                        count.resting += 1;
+                        survey.until = survey.until.min(until);
+                    }
+                    Availability::CoolTrial => {
+                        count.resting += 1;
+                        survey.next_trial = survey.next_trial.min(now);
+                        survey.last_resort = survey.last_resort.min(now);
+                    }
+                    Availability::Never => count.resting += 1,
+                }
+            }
+            survey.counts.push(count);
+        }
+        survey
+    }
+
+    fn is_well(&self) -> bool {
+        self.counts.iter().all(|count| count.available == count.endpoints)
+    }
+}

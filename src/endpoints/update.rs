@@ -1,0 +1,403 @@
+//! How the end of a call changes what is known of its endpoint.
+
+use super::failure_state::{Checked, FailureState};
+use super::gate::{
+    ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
+};
+use super::health::{EndpointRef, FEW, Health, SUCCESS};
+use crate::attempt::Ending;
+use crate::circuit::{Admission, CallVerdict, Change, CircuitState};
+use crate::clock::Instant;
+use crate::ewma::{Tick, pack, tick};
+use crate::hint::Hint;
+use crate::outcome::Outcome;
+use crate::sync::{Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
+
+/// What a bad answer leaves of the health.
+const AFTER_FAILURE: f32 = 0.5;
+/// What a good answer leaves of what was missing.
+const AFTER_SUCCESS: f32 = 0.9;
+/// The health after a trial that went well. The ramp is care enough: with half the health, which the others
+/// have whole, the endpoint would go on without calls for seconds after it.
+const RETURNED: f32 = 0.8;
+/// The ramp of an ejected endpoint, for each ejection in a row, and the longest.
+const RAMP: Duration = Duration::from_secs(1);
+const LONGEST_RAMP: Duration = Duration::from_secs(10);
+
+impl Health {
+    /// A call that went well has ended.
+    #[inline]
+    pub(crate) fn succeeded(
+        &self,
+        endpoint: EndpointRef<'_>,
+        admission: Admission,
+        started: Option<Instant>,
+        now: Instant,
+    ) {
+        if self.gate.load(Relaxed) & ATTENTION != 0 {
+            let head = started.map(|_| now);
+            return self.succeeded_after_trouble(endpoint, admission, started, head, now);
+        }
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
+        if let Some(started) = started {
+            let took = now.saturating_duration_since(started);
+            self.sample(took, endpoint.set_state, endpoint.set_state.tick(now));
+        }
+        endpoint.freed();
+    }
+
+    /// The head of a good answer has come.
+    pub(crate) fn answered(
+        &self,
+        endpoint: EndpointRef<'_>,
+        admission: Admission,
+        started: Option<Instant>,
+        head: Instant,
+    ) {
+        if let Some(started) = started.filter(|_| !endpoint.set_state.whole_latency()) {
+            if self.counts(admission) {
+                let took = head.saturating_duration_since(started);
+                self.sample_of(endpoint, admission, took, endpoint.set_state.tick(head));
+                self.publish(endpoint.set_state, endpoint.set_state.tick(head));
+            }
+        }
+        let Some(failure_state) = self.failure_state.get() else { return };
+        failure_state.silence.store(0, SeqCst);
+        if admission.is_trial() {
+            let change = failure_state.circuit.answered(admission, endpoint.set_state.at(head));
+            self.changed(endpoint, failure_state, change, endpoint.set_state.at(head));
+        }
+    }
+
+    /// Takes the time of a call for a sample. That of a trial may be the time up to the return of the
+    /// endpoint: it makes it look faster, and never slower.
+    pub(crate) fn sample_of(
+        &self,
+        endpoint: EndpointRef<'_>,
+        admission: Admission,
+        took: Duration,
+        now: Tick,
+    ) {
+        if !admission.is_trial() || (took.as_nanos() as f32) < self.nanos() {
+            self.sample(took, endpoint.set_state, now);
+        }
+    }
+
+    /// Whether the result of a call still counts: an ejection has not come between.
+    pub(crate) fn counts(&self, admission: Admission) -> bool {
+        admission.is_trial()
+            || admission == Admission::UNWATCHED
+            || match self.failure_state.get() {
+                None => true,
+                Some(failure_state) => failure_state.circuit.counts(admission),
+            }
+    }
+
+    pub(crate) fn failure_state(&self, endpoint: EndpointRef<'_>) -> &FailureState {
+        self.failure_state.get_or_init(|| {
+            Box::new(FailureState::new(&endpoint.set_state.config(), endpoint.set_state.seed()))
+        })
+    }
+
+    #[inline(never)]
+    fn succeeded_after_trouble(
+        &self,
+        endpoint: EndpointRef<'_>,
+        admission: Admission,
+        started: Option<Instant>,
+        head: Option<Instant>,
+        now: Instant,
+    ) {
+        self.flow.fetch_add(SUCCESS - 1, SeqCst);
+        let failure_state = self.failure_state(endpoint);
+        failure_state.silence.store(0, SeqCst);
+        let (at, ms) = (endpoint.set_state.at(now), endpoint.set_state.tick(now));
+        let since = |end: Instant| Some(end.saturating_duration_since(started?));
+        let took = head.and_then(since).zip(since(now));
+        if self.counts(admission) {
+            let missing = 1.0 - self.ratio(ms);
+            self.set_ratio(1.0 - missing * AFTER_SUCCESS, ms);
+            if let Some((to_head, in_all)) = took {
+                let took = if endpoint.set_state.whole_latency() { in_all } else { to_head };
+                self.sample_of(endpoint, admission, took, ms);
+            }
+            self.publish(endpoint.set_state, ms);
+            if let (Some(rest), Some(started)) = (self.rest(endpoint), started) {
+                rest.succeeded(endpoint.set_state.tick_of(started));
+                if rest.is_forgotten(ms) {
+                    self.gate.fetch_and(!COOLS, SeqCst);
+                }
+            }
+        }
+        let look = failure_state.circuit.succeeded(admission, took, at);
+        self.go_on(endpoint, failure_state, admission, CallVerdict::Good, took, None, look, at);
+        let calm = self.ratio.load(Relaxed) == 0
+            && failure_state.checked() == Checked::HEALTHY
+            && failure_state.lingering(endpoint.set_state.typical(), ms) < FEW;
+        if calm && !endpoint.set_state.config().watches_successes() {
+            self.gate.fetch_and(!WATCHED, SeqCst);
+            // a silence may have begun in this moment
+            if failure_state.silence.load(SeqCst) != 0 {
+                self.gate.fetch_or(WATCHED, SeqCst);
+            }
+        }
+        endpoint.freed();
+    }
+
+    /// A call has ended otherwise, or later than its head.
+    #[cold]
+    pub(crate) fn settle(
+        &self,
+        endpoint: EndpointRef<'_>,
+        admission: Admission,
+        ending: &Ending,
+        now: Instant,
+    ) {
+        if ending.unpolled {
+            return self.give_back(endpoint, admission, now);
+        }
+        let hangs = ending.lost && self.has_outlasted(endpoint, admission, ending, now);
+        let ending = if hangs { &Ending { outcome: Outcome::Failure, ..*ending } } else { ending };
+        let verdict = verdict(ending);
+        if verdict == CallVerdict::Good {
+            if self.gate.load(Relaxed) & ATTENTION == 0 {
+                self.flow.fetch_add(SUCCESS - 1, SeqCst);
+                // the latency of the head was noted when that came
+                if let Some(started) = ending.started.filter(|_| endpoint.set_state.whole_latency())
+                {
+                    let took = now.saturating_duration_since(started);
+                    self.sample(took, endpoint.set_state, endpoint.set_state.tick(now));
+                }
+                return endpoint.freed();
+            }
+            let head = ending.head.or(Some(now));
+            return self.succeeded_after_trouble(endpoint, admission, ending.started, head, now);
+        }
+        self.end();
+        if self.gate.load(SeqCst) & GONE != 0 {
+            return endpoint.freed();
+        }
+        let failure_state = self.failure_state(endpoint);
+        if !ending.dropped {
+            failure_state.silence.store(0, SeqCst);
+        }
+        failure_state.counts.add(ending.outcome);
+        let (at, ms) = (endpoint.set_state.at(now), endpoint.set_state.tick(now));
+        let hint = hint(ending);
+        if matches!(ending.outcome, Outcome::Throttled { .. }) && self.counts(admission) {
+            self.cool(endpoint, failure_state, ending.started, hint, ms);
+        }
+        let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
+        let took = since(ending.head.unwrap_or(now)).zip(since(now));
+        let says_nothing = match ending.outcome {
+            Outcome::Throttled { .. } => endpoint.set_state.config().max_cool_down.is_zero(),
+            outcome => outcome != Outcome::Failure,
+        };
+        if verdict == CallVerdict::Neutral && says_nothing {
+            self.linger(endpoint, failure_state, since(ending.head.unwrap_or(now)), ms);
+        }
+        let look = if verdict == CallVerdict::Bad {
+            if self.counts(admission) {
+                self.gate.fetch_or(WATCHED, SeqCst);
+                self.set_ratio(self.ratio(ms) * AFTER_FAILURE, ms);
+                self.publish(endpoint.set_state, ms);
+            }
+            failure_state.circuit.failed(admission, took, at)
+        } else {
+            failure_state.circuit.said_nothing();
+            false
+        };
+        self.go_on(endpoint, failure_state, admission, verdict, took, hint, look, at);
+        endpoint.freed();
+    }
+
+    /// A call was not made after all: it has no outcome.
+    pub(crate) fn give_back(&self, endpoint: EndpointRef<'_>, admission: Admission, now: Instant) {
+        self.end();
+        if let Some(failure_state) = self.failure_state.get().filter(|_| admission.is_trial()) {
+            let at = endpoint.set_state.at(now);
+            let change =
+                failure_state.circuit.trial_ended(admission, CallVerdict::Dropped, None, None, at);
+            self.changed(endpoint, failure_state, change, at);
+        }
+        endpoint.freed();
+    }
+
+    /// An answer that says nothing came this soon: for its cost, the call stays as long as others do, or
+    /// the endpoint would look idle and gain traffic.
+    fn linger(
+        &self,
+        endpoint: EndpointRef<'_>,
+        failure_state: &FailureState,
+        took: Option<Duration>,
+        now: Tick,
+    ) {
+        let (usual, took) =
+            (endpoint.set_state.typical(), took.unwrap_or_default().as_nanos() as f32);
+        if took < usual {
+            failure_state.lingers.store(
+                pack(failure_state.lingering(usual, now) + 1.0 - took / usual, now),
+                Relaxed,
+            );
+            self.gate.fetch_or(WATCHED, SeqCst);
+            self.publish(endpoint.set_state, now);
+        }
+    }
+
+    fn cool(
+        &self,
+        endpoint: EndpointRef<'_>,
+        failure_state: &FailureState,
+        started: Option<Instant>,
+        hint: Option<Duration>,
+        now: Tick,
+    ) {
+        let began = started.map_or(now, |started| endpoint.set_state.tick_of(started));
+        let most = endpoint.set_state.config().max_cool_down;
+        if most.is_zero() {
+            return;
+        }
+        let rest = endpoint.account.unwrap_or(&failure_state.cool);
+        let until = rest.throttled(now, began, hint, most, endpoint.set_state.jitter());
+        self.gate.fetch_or(COOLS | WATCHED, SeqCst);
+        endpoint.set_state.changed();
+        tracing::debug!(
+            target: "tower_failover::balance",
+            endpoint = endpoint.name, rest = until.saturating_sub(now), "cools down"
+        );
+    }
+
+    /// What the end of a call brings about beyond being counted.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of the end of a call")]
+    fn go_on(
+        &self,
+        endpoint: EndpointRef<'_>,
+        failure_state: &FailureState,
+        admission: Admission,
+        verdict: CallVerdict,
+        took: Option<(Duration, Duration)>,
+        hint: Option<Duration>,
+        look: bool,
+        now: Duration,
+    ) {
+        if admission.is_trial() {
+            let change = failure_state.circuit.trial_ended(admission, verdict, took, hint, now);
+            self.changed(endpoint, failure_state, change, now);
+        } else if look {
+            let eject = || {
+                if self.gate.load(SeqCst) & AWAY != 0 {
+                    return None;
+                }
+                let change = failure_state.circuit.look(admission, hint, now)?;
+                self.gate.fetch_or(EJECTED, SeqCst);
+                Some(change)
+            };
+            if let Some(change) = endpoint.set_state.eject(endpoint.tier, eject) {
+                let since = tick(now).saturating_sub(failure_state.returned_at.load(SeqCst));
+                let again = since < tick(endpoint.set_state.config().circuit.forget_after);
+                let before = if again { failure_state.in_a_row.load(SeqCst) } else { 0 };
+                failure_state.in_a_row.store(before + 1, SeqCst);
+                self.changed(endpoint, failure_state, Some(change), now);
+            }
+        }
+    }
+
+    /// The circuit may have changed.
+    fn changed(
+        &self,
+        endpoint: EndpointRef<'_>,
+        failure_state: &FailureState,
+        change: Option<Change>,
+        now: Duration,
+    ) {
+        self.republish(endpoint, failure_state, now);
+        let Some(change) = change else { return };
+        if failure_state.circuit.flowing().is_some() && change.from == CircuitState::HalfOpen {
+            let ms = tick(now);
+            failure_state.returned_at.store(ms, SeqCst);
+            self.set_ratio(RETURNED, ms);
+            self.publish(endpoint.set_state, ms);
+            let length = RAMP.saturating_mul(failure_state.in_a_row.load(SeqCst).max(1) as u32);
+            let ramp = ramp_word(ms, length.min(LONGEST_RAMP));
+            let back = |gate: u64| Some(without_ramp(gate) & !EJECTED | ramp | WATCHED);
+            let gate = self.gate.fetch_update(SeqCst, SeqCst, back).unwrap_or_default();
+            if gate & (EJECTED | AWAY) == EJECTED {
+                endpoint.set_state.returned(endpoint.tier);
+            }
+            endpoint.set_state.changed();
+        }
+        tell(endpoint, &change);
+    }
+
+    /// The probe of this number has found that, or finds nothing any more.
+    pub(crate) fn check(
+        &self,
+        endpoint: EndpointRef<'_>,
+        probe: u64,
+        found: Option<Checked>,
+        now: Instant,
+    ) {
+        let (at, ms) = (endpoint.set_state.at(now), endpoint.set_state.tick(now));
+        let failure_state = self.failure_state(endpoint);
+        let flag = match failure_state.check(probe, found) {
+            Checked::Serves(_) => 0,
+            Checked::Down => DOWN,
+            Checked::Misconfigured => BARRED,
+        };
+        let change = |gate: u64| Some(gate & !(DOWN | BARRED) | flag | WATCHED);
+        let before = self.gate.fetch_update(SeqCst, SeqCst, change).unwrap_or_default();
+        self.publish(endpoint.set_state, ms);
+        if before & (DOWN | BARRED) != flag {
+            if flag == 0 && before & EJECTED != 0 {
+                // live failures outrank a probe that passes: an ejected endpoint gets a trial, at once
+                failure_state.circuit.hasten(at);
+                self.republish(endpoint, failure_state, at);
+            }
+            endpoint.set_state.changed();
+        }
+    }
+}
+
+impl EndpointRef<'_> {
+    /// A call has ended: where all were at their limits, there is room now.
+    #[inline]
+    fn freed(&self) {
+        if !self.set_state.room().is_empty() {
+            self.set_state.room().wake();
+        }
+    }
+}
+
+fn verdict(ending: &Ending) -> CallVerdict {
+    match ending.outcome {
+        Outcome::Success => CallVerdict::Good,
+        Outcome::Failure => CallVerdict::Bad,
+        Outcome::Refused if !ending.evidence.local => CallVerdict::Bad,
+        Outcome::Neutral if ending.dropped => CallVerdict::Dropped,
+        _ => CallVerdict::Neutral,
+    }
+}
+
+fn hint(ending: &Ending) -> Option<Duration> {
+    match ending.evidence.hint(ending.outcome)? {
+        Hint::AtLeast(time) | Hint::Exactly(time) => Some(time),
+        Hint::Never => None,
+    }
+}
+
+pub(crate) fn tell(endpoint: EndpointRef<'_>, change: &Change) {
+    let (endpoint, from, state) = (endpoint.name, change.from.name(), change.to.name());
+    match change.to {
+        CircuitState::Open => tracing::info!(
+            target: "tower_failover::balance",
+            endpoint, from, state, next_trial = ?change.next_trial, "ejected"
+        ),
+        CircuitState::HalfOpen => tracing::debug!(
+            target: "tower_failover::balance", endpoint, from, state, "trial"
+        ),
+        _ => tracing::info!(
+            target: "tower_failover::balance", endpoint, from, state, "returned"
+        ),
+    }
+}

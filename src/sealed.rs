@@ -1,0 +1,5 @@
+//! Keeps the helper traits ours to extend.
+
+/// Implemented for the kinds of requests and the like; nobody outside can name it.
+#[expect(unnameable_types, reason = "that nobody can name it is the point")]
+pub trait Sealed {}
