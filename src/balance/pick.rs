@@ -82,7 +82,7 @@ impl<A> Ask<'_, A> {
     where
         A: Fn(&Arc<Member<S>>) -> bool,
     {
-        let loads = snapshot.situation.loads(snapshot, self.set_state, self.now);
+        let loads = snapshot.loads(self.set_state, self.now);
         if snapshot.situation.trial_is_due(self.now, self.may_be_lost) {
             if let Some(choice) = self.trial(snapshot) {
                 return Ok(choice);

@@ -23,50 +23,45 @@ use std::fmt;
 pub struct AtEnd(Rule);
 
 #[cfg(feature = "http")]
-pub(super) use self::wire::Rule;
+type Rule = std::sync::Arc<
+    dyn Fn(Option<&http::HeaderMap>) -> (crate::outcome::Outcome, super::evidence::Evidence)
+        + Send
+        + Sync,
+>;
 #[cfg(not(feature = "http"))]
 type Rule = std::convert::Infallible;
-
-impl fmt::Debug for AtEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AtEnd")
-    }
-}
 
 #[cfg(feature = "http")]
 mod wire {
     use super::AtEnd;
     use crate::classify::Evidence;
-    use crate::classify::grpc::Codes;
     use crate::outcome::Outcome;
     use http::HeaderMap;
     use std::sync::Arc;
-
-    type EndRule = dyn Fn(Option<&HeaderMap>) -> Outcome + Send + Sync;
-
-    #[derive(Clone)]
-    pub(in crate::classify) enum Rule {
-        Own(Arc<EndRule>),
-        Grpc(Codes),
-    }
 
     impl AtEnd {
         /// Judges by this rule, which is given the trailers, if there are any. A body that ends with an
         /// error is a `Failure`, and is not asked about.
         #[must_use]
         pub fn new(rule: impl Fn(Option<&HeaderMap>) -> Outcome + Send + Sync + 'static) -> Self {
-            Self(Rule::Own(Arc::new(rule)))
+            Self::with_evidence(move |trailers| (rule(trailers), Evidence::default()))
         }
 
-        pub(in crate::classify) const fn grpc(codes: Codes) -> Self {
-            Self(Rule::Grpc(codes))
+        /// Judges by a rule that gives its evidence too.
+        pub(in crate::classify) fn with_evidence(
+            rule: impl Fn(Option<&HeaderMap>) -> (Outcome, Evidence) + Send + Sync + 'static,
+        ) -> Self {
+            Self(Arc::new(rule))
         }
 
         pub(crate) fn classify(&self, trailers: Option<&HeaderMap>) -> (Outcome, Evidence) {
-            match &self.0 {
-                Rule::Own(rule) => (rule(trailers), Evidence::default()),
-                Rule::Grpc(codes) => codes.at_end(trailers),
-            }
+            (self.0)(trailers)
         }
+    }
+}
+
+impl fmt::Debug for AtEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtEnd")
     }
 }

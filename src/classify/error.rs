@@ -1,6 +1,6 @@
 //! How the built-in classifiers read an error.
 
-use super::traits::Evidence;
+use super::evidence::Evidence;
 use crate::error::{BoxError, FallbackFailed, Refusal};
 use crate::hint::Hint;
 use std::any::Any;

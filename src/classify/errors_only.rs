@@ -1,7 +1,8 @@
 //! The judgement on results of any kind.
 
 use super::error::ErrorRules;
-use super::traits::{Classify, Evidence};
+use super::evidence::Evidence;
+use super::traits::Classify;
 use crate::outcome::Outcome;
 use std::error::Error;
 

@@ -2,12 +2,13 @@
 
 use super::end::AtEnd;
 use super::error::{ErrorRules, error_setters};
+use super::evidence::Evidence;
 use super::marks::{EarlyTrailers, OutcomeMark};
-use super::traits::{Classify, Evidence};
+use super::traits::Classify;
 use crate::hint;
 use crate::outcome::Outcome;
 use http::{HeaderMap, Response};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const GRPC_STATUS: &str = "grpc-status";
 
@@ -50,12 +51,14 @@ const GRPC_STATUS: &str = "grpc-status";
 #[derive(Clone, Debug, Default)]
 pub struct GrpcClassifier {
     codes: Codes,
+    /// Made with the codes, so that an answer allocates nothing for it; none for those of the table.
+    at_end: Option<AtEnd>,
     errors: ErrorRules,
 }
 
-/// The outcomes of codes that are not those of the table; they go along with every answer.
+/// The outcomes of codes that are not those of the table.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Codes(Option<Arc<[(GrpcCode, Outcome)]>>);
+struct Codes(Option<Arc<[(GrpcCode, Outcome)]>>);
 
 /// A status code of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,7 +143,7 @@ impl GrpcClassifier {
     /// Makes the classifier with the table above.
     #[must_use]
     pub const fn new() -> Self {
-        Self { codes: Codes(None), errors: ErrorRules::new() }
+        Self { codes: Codes(None), at_end: None, errors: ErrorRules::new() }
     }
 
     /// Judges answers of this code so; the last word on a code counts.
@@ -148,6 +151,7 @@ impl GrpcClassifier {
     pub fn code(mut self, code: GrpcCode, outcome: Outcome) -> Self {
         let before = self.codes.0.iter().flat_map(|codes| codes.iter()).copied();
         self.codes.0 = Some(std::iter::once((code, outcome)).chain(before).collect());
+        self.at_end = Some(self.codes.clone().into_at_end());
         self
     }
 
@@ -183,8 +187,12 @@ impl Codes {
         }
     }
 
+    fn into_at_end(self) -> AtEnd {
+        AtEnd::with_evidence(move |trailers| self.at_end(trailers))
+    }
+
     /// Judges an answer that has ended, whose head has no status.
-    pub(super) fn at_end(&self, trailers: Option<&HeaderMap>) -> (Outcome, Evidence) {
+    fn at_end(&self, trailers: Option<&HeaderMap>) -> (Outcome, Evidence) {
         let Some(trailers) = trailers else {
             return (self.outcome(GrpcCode::Unknown, &HeaderMap::new()), Evidence::default());
         };
@@ -221,6 +229,9 @@ impl<B, E: 'static> Classify<Response<B>, E> for GrpcClassifier {
 
     fn at_end(&self, answer: &Response<B>) -> Option<AtEnd> {
         // a status that is known already is the last word
-        GrpcCode::of_answer(answer).is_none().then(|| AtEnd::grpc(self.codes.clone()))
+        static OF_THE_TABLE: LazyLock<AtEnd> = LazyLock::new(|| Codes::default().into_at_end());
+        GrpcCode::of_answer(answer)
+            .is_none()
+            .then(|| self.at_end.as_ref().unwrap_or(&OF_THE_TABLE).clone())
     }
 }

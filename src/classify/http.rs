@@ -1,8 +1,9 @@
 //! The judgement on an HTTP answer.
 
 use super::error::{ErrorRules, error_setters};
+use super::evidence::Evidence;
 use super::marks::OutcomeMark;
-use super::traits::{Classify, Evidence};
+use super::traits::Classify;
 use crate::hint::{self, Hint};
 use crate::outcome::Outcome;
 use http::{Response, StatusCode};

@@ -28,6 +28,7 @@
 mod end;
 mod error;
 mod errors_only;
+mod evidence;
 #[cfg(feature = "http")]
 mod grpc;
 #[cfg(feature = "http")]
@@ -37,11 +38,7 @@ mod marks;
 mod traits;
 
 pub(crate) use self::traits::assess;
-pub use self::{
-    end::AtEnd,
-    errors_only::ErrorsOnly,
-    traits::{Classify, Evidence},
-};
+pub use self::{end::AtEnd, errors_only::ErrorsOnly, evidence::Evidence, traits::Classify};
 #[cfg(feature = "http")]
 pub use self::{
     grpc::{GrpcClassifier, GrpcCode},

@@ -1,7 +1,7 @@
-//! What a classifier is, and what it can tell.
+//! What a classifier is.
 
 use super::end::AtEnd;
-use crate::hint::Hint;
+use super::evidence::Evidence;
 use crate::outcome::Outcome;
 use std::sync::Arc;
 
@@ -26,38 +26,6 @@ pub trait Classify<Res, E> {
     fn at_end(&self, answer: &Res) -> Option<AtEnd> {
         let _ = answer;
         None
-    }
-}
-
-/// What a result tells beside its [`Outcome`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Evidence {
-    /// The delay that the answer asks for. Where it is `None`, the `retry_after` of
-    /// [`Outcome::Throttled`] counts.
-    pub hint: Option<Hint>,
-    /// The other side certainly did none of the work, so that even a request which is not
-    /// idempotent may be sent again: a status of 429.
-    pub untouched: bool,
-    /// The service as a whole can't keep up, and does not just ask one caller for less: a status of
-    /// 503. It counts against the service also where it comes as `Throttled`.
-    pub overloaded: bool,
-    /// The refusal was made on our own side of the wire.
-    pub local: bool,
-}
-
-impl Evidence {
-    /// Whether the other side certainly did none of the work.
-    pub(crate) fn leaves_untouched(&self, outcome: Outcome) -> bool {
-        self.untouched || matches!(outcome, Outcome::Refused | Outcome::Unsuitable)
-    }
-
-    /// The delay that was asked for, wherever it stands.
-    pub(crate) fn hint(&self, outcome: Outcome) -> Option<Hint> {
-        match outcome {
-            Outcome::Throttled { retry_after } => self.hint.or(retry_after.map(Hint::AtLeast)),
-            _ => self.hint,
-        }
     }
 }
 

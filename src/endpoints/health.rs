@@ -1,13 +1,14 @@
 //! What is known of one endpoint.
 
 use super::cool_down::{CoolDown, CoolState};
+use super::endpoint_ref::EndpointRef;
+use super::events::notify;
 use super::failure_state::{Checked, FailureState, OutcomeCounts};
 use super::gate::{
     AWAY, BARRED, DOWN, EJECTED, GONE, HAS_ACCOUNT, LIMITED, RAMPS, WATCHED, ramp, ramp_word,
     without_ramp,
 };
 use super::set_state::SetState;
-use super::update::tell;
 use crate::circuit::{Admission, CircuitState};
 use crate::ewma::{LAST_TICK, Tick, left, pack, take_context, tick, toward};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -49,16 +50,6 @@ pub(crate) struct Health {
     /// The share of good answers, and when it was noted; zero for all.
     pub(crate) ratio: AtomicU64,
     pub(crate) failure_state: OnceLock<Box<FailureState>>,
-}
-
-/// Where an endpoint stands in its set.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EndpointRef<'a> {
-    pub(crate) set_state: &'a SetState,
-    pub(crate) name: &'a str,
-    pub(crate) tier: u8,
-    /// The rest that it shares with others.
-    pub(crate) account: Option<&'a CoolDown>,
 }
 
 /// Whether an endpoint can be chosen.
@@ -332,7 +323,7 @@ impl Health {
         failure_state.circuit.be_patient(endpoint.set_state.config().hang_after.patience(usual));
         let (asked, change) = failure_state.circuit.admit(at);
         if let Some(change) = change {
-            tell(endpoint, &change);
+            notify(endpoint, &change);
         }
         self.republish(endpoint, failure_state, at);
         asked.ok()

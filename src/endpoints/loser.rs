@@ -1,7 +1,8 @@
 //! What it tells of an endpoint that another attempt was faster.
 
+use super::endpoint_ref::EndpointRef;
 use super::gate::WATCHED;
-use super::health::{EndpointRef, Health, duration};
+use super::health::{Health, duration};
 use crate::attempt::Ending;
 use crate::circuit::Admission;
 use crate::clock::Instant;

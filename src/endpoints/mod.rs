@@ -16,8 +16,10 @@ mod config;
 mod content;
 mod cool_down;
 mod endpoint;
+mod endpoint_ref;
 #[expect(clippy::module_inception, reason = "the handle has the name of the set")]
 mod endpoints;
+mod events;
 mod failure_state;
 mod follow;
 mod gate;
@@ -37,8 +39,9 @@ mod weights;
 pub use self::http_check::HttpCheck;
 pub(crate) use self::{
     config::SetConfig,
+    endpoint_ref::EndpointRef,
     endpoints::EndpointSet,
-    health::{Availability, EndpointRef, Health},
+    health::{Availability, Health},
     set::{Band, Member, Snapshot, Tier},
     set_state::SetState,
     tiers::Load,

@@ -2,11 +2,12 @@
 //! that is the same: members stand in chunks, and only the chunk of the changed one is copied.
 
 use super::endpoint::EndpointInfo;
+use super::endpoint_ref::EndpointRef;
 use super::health::Availability;
-use super::health::EndpointRef;
 use super::health::Health;
 use super::set_state::SetState;
-use super::situation::Situation;
+use super::situation::{Situation, Survey};
+use super::tiers::Load;
 use super::weights::Weights;
 use crate::attempt::{AttemptObserver, Ending};
 use crate::circuit::Admission;
@@ -275,6 +276,24 @@ impl<S> Snapshot<S> {
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member<S>>> {
         self.tiers.iter().flat_map(Tier::members)
+    }
+
+    /// The loads of the tiers.
+    pub(crate) fn loads(&self, set_state: &SetState, now: Tick) -> Arc<[Load]> {
+        let size = (self.tiers.len(), self.len());
+        self.situation.loads(set_state, now, size, || self.survey(now))
+    }
+
+    fn survey(&self, now: Tick) -> Survey {
+        let mut survey = Survey::new();
+        for tier in &self.tiers {
+            let endpoints = tier.members().map(|member| {
+                let availability = member.health.availability(member.endpoint_ref(), now);
+                (availability, member.health.last_resort())
+            });
+            survey.add_tier(endpoints, now);
+        }
+        survey
     }
 
     pub(crate) fn len(&self) -> usize {

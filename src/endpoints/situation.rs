@@ -2,7 +2,6 @@
 //! every pick.
 
 use super::health::Availability;
-use super::set::Snapshot;
 use super::set_state::SetState;
 use super::tiers::{Count, Load, loads};
 use crate::ewma::{LAST_TICK, Tick};
@@ -74,22 +73,23 @@ impl Situation {
         now >= due.load(SeqCst)
     }
 
-    /// The loads of the tiers.
-    pub(crate) fn loads<S>(
+    /// The loads of so many tiers with so many endpoints; where they have to be looked up anew, `survey` does.
+    pub(crate) fn loads(
         &self,
-        snapshot: &Snapshot<S>,
         set_state: &SetState,
         now: Tick,
+        (tiers, endpoints): (usize, usize),
+        survey: impl FnOnce() -> Survey,
     ) -> Arc<[Load]> {
         let mut found = self.found.lock();
         let changes = set_state.changes();
         let known = self.seen.load(SeqCst) == changes && now < self.until.load(SeqCst);
-        let soon = now < found.at.saturating_add(LARGE_PAUSE) && snapshot.len() > LARGE;
-        let same = found.loads.len() == snapshot.tiers.len();
+        let soon = now < found.at.saturating_add(LARGE_PAUSE) && endpoints > LARGE;
+        let same = found.loads.len() == tiers;
         if same && (known || soon) {
             return found.loads.clone();
         }
-        let survey = Survey::of(snapshot, now);
+        let survey = survey();
         let loads = loads(&survey.counts, set_state.config().panic_threshold);
         *found = Found { at: now, loads: loads.into() };
         self.until.store(survey.until, SeqCst);
@@ -102,7 +102,8 @@ impl Situation {
 }
 
 /// What a look through the whole set has found.
-struct Survey {
+#[derive(Debug)]
+pub(crate) struct Survey {
     counts: Vec<Count>,
     until: Tick,
     next_trial: Tick,
@@ -110,39 +111,40 @@ struct Survey {
 }
 
 impl Survey {
-    fn of<S>(snapshot: &Snapshot<S>, now: Tick) -> Self {
-        let mut survey = Self {
-            counts: Vec::with_capacity(snapshot.tiers.len()),
-            until: LAST_TICK,
-            next_trial: LAST_TICK,
-            last_resort: LAST_TICK,
-        };
-        for tier in &snapshot.tiers {
-            let mut count = Count::default();
-            for member in tier.members() {
-                count.endpoints += 1;
-                match member.health.availability(member.endpoint_ref(), now) {
-                    Availability::Serves | Availability::Ramps(_) => count.available += 1,
-                    Availability::Ejected(next) => {
-                        survey.next_trial = survey.next_trial.min(next);
-                        survey.last_resort = survey.last_resort.min(member.health.last_resort());
-                    }
-                    Availability::Down => {}
-                    Availability::Cools(until) => {
-                        count.resting += 1;
-                        survey.until = survey.until.min(until);
-                    }
-                    Availability::CoolTrial => {
-                        count.resting += 1;
-                        survey.next_trial = survey.next_trial.min(now);
-                        survey.last_resort = survey.last_resort.min(now);
-                    }
-                    Availability::Never => count.resting += 1,
+    pub(crate) const fn new() -> Self {
+        Self { counts: Vec::new(), until: LAST_TICK, next_trial: LAST_TICK, last_resort: LAST_TICK }
+    }
+
+    /// Looks at the next tier: at the availability of each endpoint, and when a request that can't be repeated
+    /// may be its trial.
+    pub(crate) fn add_tier(
+        &mut self,
+        endpoints: impl Iterator<Item = (Availability, Tick)>,
+        now: Tick,
+    ) {
+        let mut count = Count::default();
+        for (availability, last_resort) in endpoints {
+            count.endpoints += 1;
+            match availability {
+                Availability::Serves | Availability::Ramps(_) => count.available += 1,
+                Availability::Ejected(next) => {
+                    self.next_trial = self.next_trial.min(next);
+                    self.last_resort = self.last_resort.min(last_resort);
                 }
+                Availability::Down => {}
+                Availability::Cools(until) => {
+                    count.resting += 1;
+                    self.until = self.until.min(until);
+                }
+                Availability::CoolTrial => {
+                    count.resting += 1;
+                    self.next_trial = self.next_trial.min(now);
+                    self.last_resort = self.last_resort.min(now);
+                }
+                Availability::Never => count.resting += 1,
             }
-            survey.counts.push(count);
         }
-        survey
+        self.counts.push(count);
     }
 
     fn is_well(&self) -> bool {

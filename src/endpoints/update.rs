@@ -1,10 +1,12 @@
 //! How the end of a call changes what is known of its endpoint.
 
+use super::endpoint_ref::EndpointRef;
+use super::events::notify;
 use super::failure_state::{Checked, FailureState};
 use super::gate::{
     ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
 };
-use super::health::{EndpointRef, FEW, Health, SUCCESS};
+use super::health::{FEW, Health, SUCCESS};
 use crate::attempt::Ending;
 use crate::circuit::{Admission, CallVerdict, Change, CircuitState};
 use crate::clock::Instant;
@@ -327,7 +329,7 @@ impl Health {
             }
             endpoint.set_state.changed();
         }
-        tell(endpoint, &change);
+        notify(endpoint, &change);
     }
 
     /// The probe of this number has found that, or finds nothing any more.
@@ -359,16 +361,6 @@ impl Health {
     }
 }
 
-impl EndpointRef<'_> {
-    /// A call has ended: where all were at their limits, there is room now.
-    #[inline]
-    fn freed(&self) {
-        if !self.set_state.room().is_empty() {
-            self.set_state.room().wake();
-        }
-    }
-}
-
 fn verdict(ending: &Ending) -> CallVerdict {
     match ending.outcome {
         Outcome::Success => CallVerdict::Good,
@@ -383,21 +375,5 @@ fn hint(ending: &Ending) -> Option<Duration> {
     match ending.evidence.hint(ending.outcome)? {
         Hint::AtLeast(time) | Hint::Exactly(time) => Some(time),
         Hint::Never => None,
-    }
-}
-
-pub(crate) fn tell(endpoint: EndpointRef<'_>, change: &Change) {
-    let (endpoint, from, state) = (endpoint.name, change.from.name(), change.to.name());
-    match change.to {
-        CircuitState::Open => tracing::info!(
-            target: "tower_failover::balance",
-            endpoint, from, state, next_trial = ?change.next_trial, "ejected"
-        ),
-        CircuitState::HalfOpen => tracing::debug!(
-            target: "tower_failover::balance", endpoint, from, state, "trial"
-        ),
-        _ => tracing::info!(
-            target: "tower_failover::balance", endpoint, from, state, "returned"
-        ),
     }
 }

@@ -1,8 +1,8 @@
 //! A request body that can be sent again.
 
-use super::buffer::{Keeper, Reader};
+use super::buffer::{BodyCopy, Keeper, Reader, in_bytes};
 use crate::error::BoxError;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::fmt;
 use std::pin::Pin;
@@ -45,8 +45,12 @@ impl<B> ReplayBody<B> {
         Self(Inner::Empty)
     }
 
-    pub(super) fn kept(reader: Reader<B>) -> Self {
-        Self(Inner::Kept(reader))
+    /// What another attempt sends.
+    pub(super) fn of(copy: BodyCopy<B>) -> Self {
+        match copy {
+            BodyCopy::Empty => Self::empty(),
+            BodyCopy::Kept(reader) => Self(Inner::Kept(reader)),
+        }
     }
 }
 
@@ -69,7 +73,7 @@ impl<B: Body> ReplayBody<B> {
             return (Self::once(body), None);
         }
         let (reader, keeper) = Keeper::new(body, limit);
-        (Self::kept(reader), Some(keeper))
+        (Self(Inner::Kept(reader)), Some(keeper))
     }
 }
 
@@ -113,11 +117,6 @@ where
             Inner::Kept(reader) => reader.size_hint(),
         }
     }
-}
-
-/// The frame with its data in `Bytes`, which costs nothing where it is there already.
-pub(super) fn in_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
 
 impl<B> fmt::Debug for ReplayBody<B> {

@@ -1,9 +1,7 @@
 //! What the copies of one body share: the original, and the frames that are kept of it.
 
-use super::ReplayBody;
-use super::body::in_bytes;
 use crate::error::{BoxError, RequestBodyLost};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -66,6 +64,13 @@ type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 /// Makes further copies. Dropping it lets go of all frames that no reader needs any more.
 pub(super) struct Keeper<B>(Option<Arc<SharedBody<B>>>);
 
+/// A copy for another attempt.
+pub(super) enum BodyCopy<B> {
+    /// The body has nothing to send.
+    Empty,
+    Kept(Reader<B>),
+}
+
 /// One copy of the body.
 pub(super) struct Reader<B> {
     shared: Arc<SharedBody<B>>,
@@ -105,20 +110,17 @@ impl<B> Keeper<B> {
     }
 
     /// A copy for an attempt beside those that run; none when not all is kept any more.
-    pub(super) fn beside(&self) -> Option<ReplayBody<B>> {
+    pub(super) fn beside(&self) -> Option<BodyCopy<B>> {
         self.copy(|_, _| Vec::new())
     }
 
     /// A copy for an attempt in the cursor of all others, whose bodies are lost.
-    pub(super) fn instead(&self) -> Option<ReplayBody<B>> {
+    pub(super) fn instead(&self) -> Option<BodyCopy<B>> {
         self.copy(State::lose_all_but)
     }
 
-    fn copy(
-        &self,
-        others: impl FnOnce(&mut State<B>, usize) -> Vec<Waker>,
-    ) -> Option<ReplayBody<B>> {
-        let Some(shared) = &self.0 else { return Some(ReplayBody::empty()) };
+    fn copy(&self, others: impl FnOnce(&mut State<B>, usize) -> Vec<Waker>) -> Option<BodyCopy<B>> {
+        let Some(shared) = &self.0 else { return Some(BodyCopy::Empty) };
         let mut state = shared.lock();
         if !state.keeping || matches!(state.source, Source::Broken) {
             return None;
@@ -127,7 +129,7 @@ impl<B> Keeper<B> {
         let wakers = others(&mut state, cursor);
         drop(state);
         wake(wakers);
-        Some(ReplayBody::kept(Reader { shared: shared.clone(), cursor }))
+        Some(BodyCopy::Kept(Reader { shared: shared.clone(), cursor }))
     }
 }
 
@@ -387,6 +389,11 @@ impl Kept {
             Self::Trailers(_) => 0,
         }
     }
+}
+
+/// The frame with its data in `Bytes`, which costs nothing where it is there already.
+pub(super) fn in_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
 
 struct WakeAll(Vec<Waker>);

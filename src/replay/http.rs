@@ -246,13 +246,13 @@ where
 
     fn instead(&self, copies: &mut Self::Copies) -> Option<Self::Request> {
         let (head, keeper) = copies.0.as_ref()?;
-        let body = keeper.as_ref()?.instead()?;
+        let body = ReplayBody::of(keeper.as_ref()?.instead()?);
         Some(Request::from_parts(head.clone(), self.map.map(body)))
     }
 
     fn beside(&self, copies: &mut Self::Copies) -> Option<Self::Request> {
         let (head, keeper) = copies.0.as_ref()?;
-        let body = keeper.as_ref()?.beside()?;
+        let body = ReplayBody::of(keeper.as_ref()?.beside()?);
         Some(Request::from_parts(head.clone(), self.map.map(body)))
     }
 

@@ -7,9 +7,22 @@ use std::path::Path;
 /// The modules by rank. Imports point down; within a rank they form no circle; middlewares, which
 /// are the last rank, never import each other.
 const RANKS: [&[&str]; 4] = [
-    &["clock", "error", "outcome", "rare", "ratio", "rng", "stripe", "sync", "waiting"],
-    &["backoff", "budget", "circuit", "deadline", "ewma", "hint", "histogram", "window"],
-    &["attempts", "classify", "health", "policy", "record", "replay"],
+    &[
+        "clock",
+        "error",
+        "lazy_box",
+        "outcome",
+        "padded",
+        "ratio",
+        "rng",
+        "sealed",
+        "snapshot_cell",
+        "striped",
+        "sync",
+        "waiters",
+    ],
+    &["backoff", "budget", "circuit", "ewma", "hint", "histogram", "window"],
+    &["attempt", "classify", "endpoints", "replay"],
     &["balance", "circuit_breaker", "fallback", "first_frame", "hedge", "retry", "stall", "track"],
 ];
 
@@ -30,29 +43,7 @@ const ORDER: [(&str, &[&str]); 8] = [
         "fallback",
         &["error", "handle", "policy", "body", "answer", "state", "future", "service", "layer"],
     ),
-    (
-        "balance",
-        &[
-            "error",
-            "endpoint",
-            "weights",
-            "tiers",
-            "set",
-            "situation",
-            "content",
-            "endpoints",
-            "policy",
-            "follow",
-            "pick",
-            "probe",
-            "http_check",
-            "state",
-            "late",
-            "future",
-            "service",
-            "layer",
-        ],
-    ),
+    ("balance", &["error", "policy", "pick", "state", "unready", "future", "service", "layer"]),
     ("track", &["state", "future", "service", "layer"]),
     ("hedge", &["delay", "handle", "policy", "state", "future", "service", "layer"]),
     (
@@ -64,10 +55,6 @@ const ORDER: [(&str, &[&str]); 8] = [
     ),
     ("stall", &["error", "state", "body", "future", "service", "layer"]),
 ];
-
-/// Two files that are one thing: a snapshot of a set holds how its tiers stand, which is found by a look at
-/// the snapshot.
-const TOGETHER: [&str; 2] = ["set", "situation"];
 
 const CLOCK: [&str; 3] = ["Instant::now", "SystemTime::now", "time::sleep"];
 
@@ -192,6 +179,19 @@ fn every_module_has_its_rank_and_imports_point_down() {
     }));
 }
 
+/// What is in a circle of imports, or imports from one: what is left when all that imports nothing that is
+/// left has been taken away.
+fn in_circles(mut imports: BTreeMap<String, Vec<String>>) -> Vec<String> {
+    while let Some(free) = imports
+        .iter()
+        .find(|(_, others)| !others.iter().any(|other| imports.contains_key(other)))
+        .map(|(module, _)| module.clone())
+    {
+        imports.remove(&free);
+    }
+    imports.into_keys().collect()
+}
+
 #[test]
 fn modules_do_not_import_each_other_in_a_circle() {
     let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -200,19 +200,33 @@ fn modules_do_not_import_each_other_in_a_circle() {
         let others = others.map(str::to_owned).collect::<Vec<_>>();
         imports.entry(source.module().to_owned()).or_default().extend(others);
     }
-    // what imports nothing that is left can't be in a circle
-    while let Some(free) = imports
-        .iter()
-        .find(|(_, others)| !others.iter().any(|other| imports.contains_key(other)))
-        .map(|(module, _)| module.clone())
-    {
-        imports.remove(&free);
-    }
     nothing_wrong(
-        imports
-            .keys()
+        in_circles(imports)
+            .into_iter()
             .map(|module| format!("`{module}` is in a circle of imports, or imports from one")),
     );
+}
+
+#[test]
+fn the_files_of_a_folder_do_not_import_each_other_in_a_circle() {
+    let mut folders: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    for source in code() {
+        // `mod.rs` names its files to re-export them
+        let (folder, file) = match source.path.rsplit_once('/') {
+            Some((folder, file)) if file != "mod.rs" => (folder, file.trim_end_matches(".rs")),
+            _ => continue,
+        };
+        let by_path = format!("crate::{}::", folder.replace('/', "::"));
+        let others = source.named_after("super::").chain(source.named_after(&by_path));
+        let others = others.filter(|to| *to != file).map(str::to_owned).collect::<Vec<_>>();
+        folders.entry(folder.to_owned()).or_default().insert(file.to_owned(), others);
+    }
+    assert!(folders.len() > 10, "the folders were not found");
+    nothing_wrong(folders.into_iter().flat_map(|(folder, imports)| {
+        let circles = in_circles(imports).into_iter();
+        circles
+            .map(move |file| format!("src/{folder}/{file}.rs is in a circle, or imports from one"))
+    }));
 }
 
 #[test]
@@ -234,7 +248,6 @@ fn inside_a_middleware_imports_point_left() {
         };
         let right =
             source.named_after("super::").filter(|to| place(to).is_some_and(|to| to >= own));
-        let right = right.filter(|to| !(TOGETHER.contains(&file) && TOGETHER.contains(to)));
         let right = right.map(|to| format!("src/{path}: an import to the right, of `{to}`"));
         let through = source.named_after("\nuse super::").filter(|to| place(to).is_none());
         let through = through.map(|to| format!("src/{path}: name the file that has `{to}`"));

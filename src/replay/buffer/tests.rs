@@ -5,6 +5,7 @@ mod upload;
 
 use self::upload::*;
 use super::*;
+use crate::replay::ReplayBody;
 
 /// G7, M13
 #[test]

@@ -2,6 +2,7 @@
 //! none of them sleeps for ever.
 
 use super::*;
+use crate::replay::ReplayBody;
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -130,6 +131,7 @@ impl World {
                 let Some(keeper) = &self.keeper else { return };
                 let alone = matches!(op, Op::Instead);
                 let copy = if alone { keeper.instead() } else { keeper.beside() };
+                let copy = copy.map(ReplayBody::of);
                 let sent = self.plan.sent();
                 let possible = !sent.broken && sent.bytes + sent.trailers <= LIMIT;
                 assert_eq!(copy.is_some(), possible);

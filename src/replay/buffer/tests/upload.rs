@@ -1,6 +1,7 @@
 //! An upload that a test drives, and copies of it.
 
 use super::*;
+use crate::replay::ReplayBody;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 pub(super) use tokio_test::task;
 use tokio_test::task::Spawn;
@@ -215,11 +216,11 @@ pub(super) fn read_all(copy: &mut Copied) -> Vec<Seen> {
 }
 
 pub(super) fn beside(keeper: &Keeper<Original>) -> Copied {
-    task::spawn(keeper.beside().expect("all is kept"))
+    task::spawn(ReplayBody::of(keeper.beside().expect("all is kept")))
 }
 
 pub(super) fn instead(keeper: &Keeper<Original>) -> Copied {
-    task::spawn(keeper.instead().expect("all is kept"))
+    task::spawn(ReplayBody::of(keeper.instead().expect("all is kept")))
 }
 
 /// A first copy and one beside it, both waiting for the original.
