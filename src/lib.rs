@@ -128,6 +128,7 @@ mod histogram;
 mod lazy_box;
 mod outcome;
 mod padded;
+mod panic_guard;
 mod ratio;
 mod rng;
 mod sealed;

@@ -37,11 +37,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Tells whether the caller was left without a good answer: everything but `Success` and
-    /// `Neutral`. These are the outcomes that a fallback replaces unless told otherwise.
-    #[must_use]
-    pub const fn is_failed(self) -> bool {
-        !matches!(self, Self::Success | Self::Neutral)
+    /// How long a throttling answer asks to be left alone, if it says.
+    pub(crate) const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } => retry_after,
+            Self::Success | Self::Failure | Self::Refused | Self::Unsuitable | Self::Neutral => {
+                None
+            }
+        }
     }
 
     /// A short name for events and counts, without the data.

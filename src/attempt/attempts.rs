@@ -1,8 +1,8 @@
 //! The record that travels with a request through nested layers.
 
 use super::deadline::Deadline;
+use super::reader;
 use crate::budget::Budget;
-use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,8 +103,6 @@ impl Tried {
         self.first[..self.count].iter().chain(&self.others)
     }
 }
-
-thread_local!(static READER_INSIDE: Cell<bool> = const { Cell::new(false) });
 
 impl Attempts {
     /// Opens the record of a call; its first attempt has number 1.
@@ -246,22 +244,7 @@ impl Attempts {
 
     /// Says, in the midst of `poll_ready`, that this service takes the record out of its requests.
     pub fn announce_reader() {
-        // without its thread there is nobody to tell
-        let _ = READER_INSIDE.try_with(|reader| reader.set(true));
-    }
-
-    /// Runs a `poll_ready` and tells whether a service in it announced itself. No record travels
-    /// where the kind of the requests carries none, and so nobody listens.
-    #[inline]
-    pub(crate) fn listen_for_reader<T>(carries: bool, poll_ready: impl FnOnce() -> T) -> (T, bool) {
-        if !carries {
-            return (poll_ready(), false);
-        }
-        // who listens outside of this has heard what it has heard
-        let heard = READER_INSIDE.try_with(|reader| reader.replace(false)).unwrap_or(false);
-        let polled = poll_ready();
-        let inside = READER_INSIDE.try_with(|reader| reader.replace(heard)).unwrap_or(false);
-        (polled, inside)
+        reader::announce();
     }
 
     /// Notes that this budget was paid; tells whether it was not before.

@@ -37,7 +37,7 @@ pub trait RequestContext: fmt::Debug {
     /// a refusal does not make good that an attempt before it may have done the work.
     fn note_failure(&self, outcome: Outcome, evidence: &Evidence) -> Outcome {
         let Some(attempts) = self.attempts() else { return outcome };
-        let untouched = evidence.leaves_untouched(outcome);
+        let untouched = outcome.effect(evidence).untouched;
         let touched = attempts.note_touched(untouched);
         if touched && untouched { Outcome::Failure } else { outcome }
     }

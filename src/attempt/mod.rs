@@ -24,9 +24,11 @@ mod context;
 pub(crate) mod deadline;
 mod end;
 mod hang;
+mod link;
 mod loser;
 mod observer;
 pub(crate) mod policy;
+mod reader;
 mod recorder;
 
 #[cfg(feature = "http")]
@@ -41,8 +43,10 @@ pub use self::{
 };
 pub(crate) use self::{
     attempts::{Attempts, CountedRetry},
+    conclude::FindClassifier,
     deadline::{Arrival, Deadline},
     hang::HangAfter,
+    link::Link,
     loser::drop_loser,
     observer::{AttemptObserver, Ending, InFlight},
     policy::RequestPolicy,

@@ -1,8 +1,9 @@
 //! Who is told how an attempt ended.
 
-use crate::circuit::Admission;
-use crate::classify::Evidence;
+use crate::circuit::{Admission, CallVerdict};
+use crate::classify::{Effect, Evaluation, Evidence};
 use crate::clock::Instant;
+use crate::hint::Hint;
 use crate::outcome::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +44,43 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
+    /// Of an attempt in which the service has panicked.
+    pub(crate) fn panicked() -> Self {
+        Self::at_once(Outcome::Failure, Evidence::NONE)
+    }
+
     /// Of an attempt that took no time.
     pub(crate) fn at_once(outcome: Outcome, evidence: Evidence) -> Self {
         let (dropped, lost, unpolled) = (false, false, false);
         Self { outcome, evidence, dropped, lost, unpolled, started: None, head: None }
+    }
+}
+
+impl Ending {
+    /// What each layer does with an attempt that ended like this.
+    pub(crate) const fn effect(&self) -> Effect {
+        self.outcome.effect(&self.evidence)
+    }
+
+    /// How it counts in a circuit, where this is what its outcome means to the one that asks;
+    /// `counts_throttled`: whether that takes every throttle for bad.
+    pub(crate) fn verdict(&self, evaluation: Evaluation, counts_throttled: bool) -> CallVerdict {
+        match evaluation {
+            Evaluation::Good => CallVerdict::Good,
+            Evaluation::Bad => CallVerdict::Bad,
+            Evaluation::Throttled if counts_throttled => CallVerdict::Bad,
+            Evaluation::Throttled => CallVerdict::Neutral,
+            Evaluation::Nothing if self.dropped => CallVerdict::Dropped,
+            Evaluation::Nothing => CallVerdict::Neutral,
+        }
+    }
+
+    /// How long the answer asks to be left alone.
+    pub(crate) fn hint(&self) -> Option<Duration> {
+        match self.evidence.hint(self.outcome)? {
+            Hint::AtLeast(time) | Hint::Exactly(time) => Some(time),
+            Hint::Never => None,
+        }
     }
 }
 

@@ -58,14 +58,14 @@ impl<T: InFlight, L: RequestContext> Recorder<T, L> {
         Self { in_flight, admission, started: None, context, phase: Phase::Unpolled }
     }
 
-    /// The attempt goes there, in the phase of where it went before.
-    pub(crate) fn take_seat(&mut self, in_flight: T, admission: Admission, started: Instant) {
+    /// The attempt goes there, in the place of where it went before.
+    pub(crate) fn go_to(&mut self, in_flight: T, admission: Admission, started: Instant) {
         (self.in_flight, self.admission) = (Some(in_flight), admission);
         (self.started, self.phase) = (Some(started), Phase::Unpolled);
     }
 
-    /// The attempt does not go there, and nothing is recorded.
-    pub(crate) fn leave_seat(&mut self) -> Option<(T, Admission)> {
+    /// The attempt does not go where it went, and nothing is recorded.
+    pub(crate) fn take(&mut self) -> Option<(T, Admission)> {
         Some((self.in_flight.take()?, self.admission))
     }
 
@@ -79,11 +79,16 @@ impl<T: InFlight, L: RequestContext> Recorder<T, L> {
         self.in_flight.as_ref()
     }
 
-    /// The service is about to work; returns what the attempt is recorded in, unless it is settled.
+    /// The service is about to work; tells whether the attempt is not settled yet.
     #[inline]
-    pub(crate) fn enter(&mut self) -> Option<&T> {
+    pub(crate) fn enter(&mut self) -> bool {
         self.phase = Phase::Inside;
-        self.in_flight.as_ref()
+        self.in_flight.is_some()
+    }
+
+    /// The service was asked whether it is ready, and is not: the attempt has not begun.
+    pub(crate) fn leave(&mut self) {
+        self.phase = Phase::Unpolled;
     }
 
     /// The service has returned without an answer: from now on it matters how long it takes.

@@ -2,11 +2,9 @@
 
 use super::pick::NoneNow;
 use super::policy::{Allow, Balancer};
-use super::state::{Reserved, hand_on};
+
 use super::unready::{Late, Opening};
-use crate::attempt::Attempts;
-use crate::attempt::CarryContext;
-use crate::attempt::{End, Recorder};
+use crate::attempt::{CarryContext, End, Link, Recorder, RequestContext};
 use crate::classify::Classify;
 use crate::clock::{self, Instant};
 use crate::endpoints::Member;
@@ -45,6 +43,7 @@ pin_project! {
     where
         S: Send,
         S: Sync,
+        S: 'static,
     {
         // an endpoint was chosen
         Chosen { request: Option<Req> },
@@ -58,7 +57,7 @@ pin_project! {
 
 impl<S, Req, C, P, A, F> BalanceFuture<S, Req, C, P, A, F>
 where
-    S: Send + Sync,
+    S: Send + Sync + 'static,
     P: CarryContext<Req>,
 {
     #[inline(always)]
@@ -123,35 +122,30 @@ where
         let mut this = self.as_mut().project();
         if let StateProjected::Chosen { request } = this.state.as_mut().project() {
             // both are there until the first poll is over
-            let (Some(member), Some(mut own)) = (this.recorder.enter(), request.take()) else {
+            this.recorder.enter();
+            let (Some(member), Some(mut own)) = (this.recorder.in_flight(), request.take()) else {
                 return Poll::Pending;
             };
             let mut service = member.service.clone();
-            let (polled, inside) =
-                Attempts::listen_for_reader(P::CARRIES, || service.poll_ready(cx));
+            let (polled, link) = Link::listen(P::CARRIES, || service.poll_ready(cx));
             if !matches!(polled, Poll::Ready(Ok(()))) {
-                let Some(endpoint) = Reserved::of(this.recorder) else { return Poll::Pending };
-                let late = Late::after(this.balancer, Opening { endpoint, service }, polled);
+                let Some(opening) = Opening::of(this.recorder, service) else {
+                    return Poll::Pending;
+                };
+                let late = Late::after(this.balancer, opening, polled);
                 this.state.set(State::Late { request: Some(own), late: LazyBox::new(late) });
                 return self.poll_late(cx);
             }
-            hand_on(&this.balancer.policy.kind, &mut own, this.recorder.context(), inside);
+            let attempts = || this.recorder.context().attempts().cloned();
+            link.put(&this.balancer.policy.kind, &mut own, attempts);
             let future = service.call(own);
             this.state.set(State::Called { future });
         }
         let StateProjected::Called { future } = this.state.project() else {
             return self.poll_late(cx);
         };
-        // polled again after its end
-        if this.recorder.enter().is_none() {
-            return Poll::Pending;
-        }
-        let Poll::Ready(result) = future.poll(cx) else {
-            this.recorder.wait();
-            return Poll::Pending;
-        };
         let classify = &this.balancer.policy.classify;
-        Poll::Ready(this.recorder.conclude::<_, _, _, P>(classify, result))
+        this.recorder.poll::<P, _, _, _, _>(future, cx, classify)
     }
 }
 
@@ -189,9 +183,10 @@ where
         let polled = ready!(late.poll(this.balancer, asked, this.recorder.context(), cx));
         // also where it failed: polled again, it must not choose another one
         let Some(mut own) = request.take() else { return Poll::Pending };
-        let (opening, inside) = polled?;
-        let mut service = opening.sit_down(this.recorder);
-        hand_on(&this.balancer.policy.kind, &mut own, this.recorder.context(), inside);
+        let (opening, link) = polled?;
+        let mut service = opening.hand_over(this.recorder);
+        let attempts = || this.recorder.context().attempts().cloned();
+        link.put(&this.balancer.policy.kind, &mut own, attempts);
         this.recorder.enter();
         let future = service.call(own);
         this.state.set(State::Called { future });
@@ -201,7 +196,7 @@ where
 
 impl<S, Req, C, P, A, F> fmt::Debug for BalanceFuture<S, Req, C, P, A, F>
 where
-    S: Send + Sync,
+    S: Send + Sync + 'static,
     P: CarryContext<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

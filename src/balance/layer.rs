@@ -8,9 +8,7 @@ use crate::circuit::{CircuitConfig, TripRule};
 use crate::classify::ErrorsOnly;
 #[cfg(feature = "http")]
 use crate::classify::{GrpcClassifier, HttpClassifier};
-use crate::endpoints::EndpointInfo;
-use crate::endpoints::Endpoints;
-use crate::endpoints::SetConfig;
+use crate::endpoints::{EndpointInfo, Endpoints, SetConfig};
 use crate::error::{BoxError, InvalidSetting};
 use crate::outcome::Outcome;
 use crate::ratio::Ratio;

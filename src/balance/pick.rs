@@ -1,10 +1,7 @@
 //! Which endpoint takes a request: all of it is a function of the snapshot, the time and the draws.
 
 use crate::circuit::Admission;
-use crate::endpoints::Load;
-use crate::endpoints::Weights;
-use crate::endpoints::{Availability, SetState};
-use crate::endpoints::{Band, Member, Snapshot, Tier};
+use crate::endpoints::{Availability, Band, Load, Member, SetState, Snapshot, Tier, Weights};
 use crate::ewma::{LAST_TICK, Tick};
 use crate::rng::Draws;
 use std::sync::Arc;

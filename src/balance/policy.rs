@@ -1,7 +1,6 @@
 //! What a balancer was configured.
 
-use crate::endpoints::EndpointInfo;
-use crate::endpoints::EndpointSet;
+use crate::endpoints::{EndpointInfo, EndpointSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

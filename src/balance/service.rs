@@ -2,9 +2,7 @@
 
 use super::future::BalanceFuture;
 use super::policy::{Allow, Balancer, Everyone};
-use crate::attempt::Attempts;
-use crate::attempt::CarryContext;
-use crate::attempt::{End, Recorder};
+use crate::attempt::{CarryContext, End, Link, Recorder};
 use crate::classify::Classify;
 use crate::clock;
 use crate::endpoints::Endpoints;
@@ -51,9 +49,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if P::CARRIES {
-            Attempts::announce_reader();
-        }
+        Link::announce(P::CARRIES);
         Poll::Ready(Ok(()))
     }
 

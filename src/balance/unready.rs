@@ -2,20 +2,17 @@
 
 use super::pick::{Choice, NoneNow};
 use super::policy::{Allow, Balancer};
-use super::state::Reserved;
-use crate::attempt::CarryContext;
-use crate::attempt::Recorder;
-use crate::attempt::{Attempts, RequestContext};
+use super::state::{Reserved, reserve};
+use crate::attempt::{CarryContext, Link, Recorder, RequestContext};
 use crate::classify::{Classify, assess};
 use crate::clock::{self, Instant, Sleep};
-use crate::endpoints::EndpointSet;
-use crate::endpoints::Member;
+use crate::endpoints::{EndpointSet, Member};
 use crate::error::BoxError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tower_service::Service;
 
@@ -24,13 +21,13 @@ const SPREAD: Duration = Duration::from_millis(100);
 
 /// An endpoint's service, which is polled ready.
 #[derive(Debug)]
-pub(super) struct Opening<S: Send + Sync> {
-    pub(super) endpoint: Reserved<S>,
+pub(super) struct Opening<S: Send + Sync + 'static> {
+    pub(super) reserved: Reserved<S>,
     pub(super) service: S,
 }
 
 /// The way to an endpoint that is ready.
-pub(super) struct Late<S: Send + Sync> {
+pub(super) struct Late<S: Send + Sync + 'static> {
     first: Option<Opening<S>>,
     /// Beside the first one, as long as that is not ready.
     second: Option<Opening<S>>,
@@ -45,9 +42,9 @@ pub(super) struct Late<S: Send + Sync> {
 }
 
 // services are never pinned
-impl<S: Send + Sync> Unpin for Late<S> {}
+impl<S: Send + Sync + 'static> Unpin for Late<S> {}
 
-impl<S: Send + Sync> Late<S> {
+impl<S: Send + Sync + 'static> Late<S> {
     const fn new(first: Option<Opening<S>>, until: Option<Instant>) -> Self {
         Self {
             first,
@@ -84,7 +81,7 @@ impl<S: Send + Sync> Late<S> {
                 late.unready::<C, P, A, Req>(balancer, opening, error.into())
             }
             _ => {
-                opening.endpoint.leave();
+                opening.reserved.leave();
                 late.first = Some(opening);
             }
         }
@@ -94,7 +91,7 @@ impl<S: Send + Sync> Late<S> {
     fn unready<C, P, A, Req>(
         &mut self,
         balancer: &Balancer<S, C, P, A>,
-        opening: Opening<S>,
+        mut opening: Opening<S>,
         error: BoxError,
     ) where
         S: Service<Req>,
@@ -102,17 +99,19 @@ impl<S: Send + Sync> Late<S> {
     {
         let result: Result<&S::Response, _> = Err(&error);
         let (outcome, evidence) = assess(&balancer.policy.classify, result, None);
-        self.failed = opening.endpoint.settle(outcome, evidence).map(|member| (member, error));
+        let member = opening.reserved.in_flight().cloned();
+        opening.reserved.settle(outcome, evidence);
+        self.failed = member.map(|member| (member, error));
     }
 
-    /// The endpoint that is ready first, and whether it reads the record of the attempts.
+    /// The endpoint that is ready first, and the link to it.
     pub(super) fn poll<C, P, A, Req>(
         &mut self,
         balancer: &Balancer<S, C, P, A>,
         request: &Req,
         context: &P::Context,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Opening<S>, bool), BoxError>>
+    ) -> Poll<Result<(Opening<S>, Link), BoxError>>
     where
         S: Service<Req> + Clone,
         S::Error: Into<BoxError>,
@@ -126,32 +125,13 @@ impl<S: Send + Sync> Late<S> {
             return Poll::Pending;
         }
         loop {
-            for second in [false, true] {
-                let slot = if second { &mut self.second } else { &mut self.first };
-                let Some(mut opening) = slot.take() else { continue };
-                opening.endpoint.enter();
-                let (polled, inside) =
-                    Attempts::listen_for_reader(P::CARRIES, || opening.service.poll_ready(cx));
-                match polled {
-                    Poll::Ready(Ok(())) => {
-                        if let Some(loser) = self.first.take().or(self.second.take()) {
-                            balancer.give_back(context, loser.endpoint);
-                        }
-                        return Poll::Ready(Ok((opening, inside)));
-                    }
-                    Poll::Ready(Err(error)) => {
-                        self.unready::<C, P, A, Req>(balancer, opening, error.into());
-                    }
-                    Poll::Pending => {
-                        opening.endpoint.leave();
-                        *slot = Some(opening);
-                    }
-                }
+            if let Some(ready) = self.poll_openings::<C, P, A, Req>(balancer, context, cx) {
+                return Poll::Ready(Ok(ready));
             }
             let has_one = self.first.is_some() || self.second.is_some();
             if !self.looked && (has_one || self.failed.is_some()) {
                 self.looked = true;
-                let first = self.first.as_ref().and_then(|opening| opening.endpoint.member());
+                let first = self.first.as_ref().and_then(|opening| opening.reserved.in_flight());
                 let but = first.or(self.failed.as_ref().map(|(member, _)| member));
                 let choice = balancer.choose_beside(request, context, clock::now(), but);
                 if let Ok(choice) = choice {
@@ -165,48 +145,116 @@ impl<S: Send + Sync> Late<S> {
             if let Some((_, error)) = self.failed.take() {
                 return Poll::Ready(Err(error));
             }
-            let Some(until) = self.until else { return Poll::Pending };
-            let wait = self.wait.get_or_insert_with(|| Wait::new(&balancer.shared, until));
+            ready!(self.wait_for_one(balancer, request, context, cx))?;
+        }
+    }
+
+    /// Polls the endpoints that are not ready yet; returns the one that is.
+    fn poll_openings<C, P, A, Req>(
+        &mut self,
+        balancer: &Balancer<S, C, P, A>,
+        context: &P::Context,
+        cx: &mut Context<'_>,
+    ) -> Option<(Opening<S>, Link)>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError>,
+        C: Classify<S::Response, BoxError>,
+        P: CarryContext<Req>,
+    {
+        for second in [false, true] {
+            let slot = if second { &mut self.second } else { &mut self.first };
+            let Some(mut opening) = slot.take() else { continue };
+            opening.reserved.enter();
+            let (polled, link) = Link::listen(P::CARRIES, || opening.service.poll_ready(cx));
+            match polled {
+                Poll::Ready(Ok(())) => {
+                    if let Some(loser) = self.first.take().or(self.second.take()) {
+                        balancer.give_back(context, loser.reserved);
+                    }
+                    return Some((opening, link));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.unready::<C, P, A, Req>(balancer, opening, error.into());
+                }
+                Poll::Pending => {
+                    opening.reserved.leave();
+                    *slot = Some(opening);
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits until there may be an endpoint, and takes it; pending for ever where nothing is waited for.
+    fn wait_for_one<C, P, A, Req>(
+        &mut self,
+        balancer: &Balancer<S, C, P, A>,
+        request: &Req,
+        context: &P::Context,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>>
+    where
+        S: Clone,
+        P: CarryContext<Req>,
+        A: Allow<Req>,
+    {
+        let Some(until) = self.until else { return Poll::Pending };
+        let wait = self.wait.get_or_insert_with(|| Wait::new(&balancer.shared, until));
+        loop {
             wait.listen(cx);
             let now = clock::now();
             match balancer.choose(request, context, now) {
                 Ok(choice) => {
                     self.first = Opening::new(choice);
                     self.wait = None;
+                    return Poll::Ready(Ok(()));
                 }
                 Err(none) if wait.is_over(now) => {
                     self.wait = None;
                     return Poll::Ready(Err(balancer.error(none, now)));
                 }
-                Err(none) => {
-                    if wait.sleep(none, now, cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
+                Err(none) => ready!(wait.sleep(none, now, cx)),
             }
         }
     }
 }
 
-impl<S: Clone + Send + Sync> Opening<S> {
+impl<S: Clone + Send + Sync + 'static> Opening<S> {
     fn new(choice: Choice<S>) -> Option<Self> {
-        let mut endpoint = Reserved::new(choice);
-        endpoint.enter();
-        let service = endpoint.member()?.service.clone();
-        Some(Self { endpoint, service })
+        let mut reserved = reserve(choice);
+        // a panic of its `clone` is the endpoint's
+        reserved.enter();
+        let service = reserved.in_flight()?.service.clone();
+        Some(Self { reserved, service })
+    }
+}
+
+impl<S: Send + Sync + 'static> Opening<S> {
+    /// The call that this recorder was made for, whose endpoint was asked and is not ready.
+    pub(super) fn of<L: RequestContext>(
+        recorder: &mut Recorder<Arc<Member<S>>, L>,
+        service: S,
+    ) -> Option<Self> {
+        let mut reserved = reserve(recorder.take()?);
+        // it has not said that it waits
+        reserved.enter();
+        Some(Self { reserved, service })
     }
 
     /// The call is made by this recorder; returns the service.
-    pub(super) fn sit_down<L: RequestContext>(self, recorder: &mut Recorder<Arc<Member<S>>, L>) -> S
-    where
-        S: 'static,
-    {
-        self.endpoint.sit_down(recorder);
+    pub(super) fn hand_over<L: RequestContext>(
+        mut self,
+        recorder: &mut Recorder<Arc<Member<S>>, L>,
+    ) -> S {
+        if let Some((member, admission)) = self.reserved.take() {
+            recorder.go_to(member, admission, clock::now());
+        }
         self.service
     }
 }
 
-impl<S: Send + Sync> fmt::Debug for Late<S> {
+impl<S: Send + Sync + 'static> fmt::Debug for Late<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Late").field("wait", &self.wait).finish_non_exhaustive()
     }

@@ -1,12 +1,9 @@
 //! One call through a circuit.
 
-use super::scope::{CircuitInFlight, Find, Scope};
-use crate::attempt::CarryContext;
-use crate::attempt::RequestContext;
-use crate::attempt::{End, Recorder};
-use crate::classify::{Classify, assess};
+use super::scope::{CircuitInFlight, InTheCall, Scope};
+use crate::attempt::{CarryContext, End, Recorder};
+use crate::classify::Classify;
 use crate::error::BoxError;
-use crate::outcome::Outcome;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -73,73 +70,13 @@ where
         // the whole way of a good call: short, and compiled into its caller
         match self.project().state.project() {
             StateProjected::Called { future, recorder } => {
-                // polled again after its end
-                let Some(call) = recorder.enter() else { return Poll::Pending };
-                match future.poll(cx) {
-                    Poll::Pending => {
-                        recorder.wait();
-                        Poll::Pending
-                    }
-                    Poll::Ready(Ok(answer)) => match call.policy().classify.classify(Ok(&answer)) {
-                        Outcome::Success => {
-                            Poll::Ready(Ok(succeed::<_, _, P, _, _, _>(recorder, answer)))
-                        }
-                        outcome => {
-                            settle(recorder, Ok(&answer), Some(outcome));
-                            Poll::Ready(Ok(P::ended(answer)))
-                        }
-                    },
-                    Poll::Ready(Err(error)) => {
-                        let error = error.into();
-                        settle(recorder, Err::<&Res, _>(&error), None);
-                        Poll::Ready(Err(error))
-                    }
-                }
+                recorder.poll::<P, _, _, _, _>(future, cx, InTheCall)
             }
             StateProjected::Failed { error } => match error.take().and_then(Arc::into_inner) {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
         }
-    }
-}
-
-type Recording<C, P, K, O, L> = Recorder<CircuitInFlight<C, P, K, O>, L>;
-
-/// Records a success, or hands the recorder on to the body of the answer.
-#[inline(always)]
-fn succeed<Res, C, P, K, O, L>(recorder: &mut Recording<C, P, K, O, L>, answer: Res) -> P::Response
-where
-    C: Classify<Res, BoxError>,
-    P: End<Res>,
-    O: Find<K>,
-    L: RequestContext,
-{
-    if !P::LATER {
-        recorder.succeed();
-        return P::ended(answer);
-    }
-    let at_end = recorder.in_flight().and_then(|call| call.policy().classify.at_end(&answer));
-    match recorder.answered(at_end) {
-        Some(recorder) => P::goes_on(answer, recorder),
-        None => P::ended(answer),
-    }
-}
-
-/// Records a result that is no success, or not known to be one.
-#[cold]
-fn settle<Res, C, P, K, O, L>(
-    recorder: &mut Recording<C, P, K, O, L>,
-    result: Result<&Res, &BoxError>,
-    outcome: Option<Outcome>,
-) where
-    C: Classify<Res, BoxError>,
-    O: Find<K>,
-    L: RequestContext,
-{
-    if let Some(call) = recorder.in_flight() {
-        let (outcome, evidence) = assess(&call.policy().classify, result, outcome);
-        recorder.settle(outcome, evidence);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::keyed::Circuits;
 use super::policy::{BreakerConfig, BreakerPolicy};
 use super::state::{ObservedCircuit, SharedCircuit};
-use crate::attempt::{AttemptObserver, InFlight};
+use crate::attempt::{AttemptObserver, FindClassifier, InFlight};
 use crate::sealed::Sealed;
 use crate::striped::StripedRef;
 use std::fmt;
@@ -137,11 +137,6 @@ impl<C, P, K, O: Find<K>> CircuitInFlight<C, P, K, O> {
     }
 
     #[inline]
-    pub(super) fn policy(&self) -> &BreakerPolicy<C, P> {
-        &self.core.policy
-    }
-
-    #[inline]
     pub(super) fn circuit(&self) -> &SharedCircuit {
         self.own.find(&self.core.scope)
     }
@@ -157,6 +152,18 @@ impl<C, P, K, O: Find<K>> InFlight for CircuitInFlight<C, P, K, O> {
 
     fn to_shared(&self) -> Arc<dyn AttemptObserver> {
         self.circuit().clone()
+    }
+}
+
+/// The classifier is kept by what a call holds on to.
+pub(super) struct InTheCall;
+
+impl<C, P, K, O: Find<K>> FindClassifier<CircuitInFlight<C, P, K, O>> for InTheCall {
+    type Classifier = C;
+
+    #[inline]
+    fn find<'a>(&'a self, in_flight: &'a CircuitInFlight<C, P, K, O>) -> &'a C {
+        &in_flight.core.policy.classify
     }
 }
 

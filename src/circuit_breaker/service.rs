@@ -4,18 +4,15 @@ use super::future::CircuitBreakerFuture;
 use super::gate::Gate;
 use super::handle::CircuitHandle;
 use super::scope::{BreakerShared, CircuitInFlight, Find, One, Scope};
-use super::state::ObservedCircuit;
-use crate::attempt::CarryContext;
-use crate::attempt::{AttemptObserver, End, Ending, Recorder};
+use crate::attempt::{AttemptObserver, CarryContext, End, Ending, Recorder};
 use crate::circuit::Admission;
-use crate::classify::{Classify, Evidence, assess};
+use crate::classify::{Classify, assess};
 use crate::clock::Instant;
 use crate::error::BoxError;
 use crate::lazy_box::LazyBox;
-use crate::outcome::Outcome;
+use crate::panic_guard::PanicGuard;
 use crate::striped::Striped;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
@@ -99,9 +96,11 @@ where
             },
         };
         let context = self.core.policy.kind.read_context(&mut request);
-        let guard = PanicGuard { circuit: own.find(&self.core.scope), admission };
+        let circuit = own.find(&self.core.scope);
+        // where there is no recorder yet: that is made after the call, in its place at once
+        let guard = PanicGuard::new(|| circuit.panicked(admission));
         let future = self.inner.call(request);
-        mem::forget(guard);
+        guard.disarm();
         let through = CircuitInFlight::new(self.core.hold(), own);
         CircuitBreakerFuture::called(future, Recorder::new(through, admission, started, context))
     }
@@ -152,34 +151,14 @@ impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
             }
             Some(Hindrance::Failed(error)) => {
                 let admission = circuit.admit()?;
-                let guard = PanicGuard { circuit, admission };
+                let guard = PanicGuard::new(|| circuit.panicked(admission));
                 let (outcome, evidence) = assess(&self.core.policy.classify, Err(&*error), None);
-                mem::forget(guard);
+                guard.disarm();
                 circuit.settle(admission, &Ending::at_once(outcome, evidence));
                 Err(error)
             }
         }
     }
-}
-
-/// Records a panic where there is no recorder yet. That is made after that, in its place at once.
-struct PanicGuard<'a> {
-    circuit: &'a ObservedCircuit,
-    admission: Admission,
-}
-
-impl Drop for PanicGuard<'_> {
-    // so that the guard stands in registers
-    #[inline(always)]
-    fn drop(&mut self) {
-        panicked(self.circuit, self.admission);
-    }
-}
-
-#[cold]
-fn panicked(circuit: &ObservedCircuit, admission: Admission) {
-    let ending = Ending::at_once(Outcome::Failure, Evidence::default());
-    circuit.settle(admission, &ending);
 }
 
 impl<S: Clone, C, P, K> Clone for CircuitBreaker<S, C, P, K> {

@@ -6,8 +6,6 @@ use crate::attempt::{AttemptObserver, Ending};
 use crate::circuit::{Admission, CallVerdict, Change, Circuit, CircuitState, Mode, Refused};
 use crate::clock::{self, Instant, Slices};
 use crate::error::BoxError;
-use crate::hint::Hint;
-use crate::outcome::Outcome;
 use crate::waiters::Waiters;
 use crate::window::TimeWindow;
 use std::fmt;
@@ -80,6 +78,12 @@ impl ObservedCircuit {
         let (asked, change) = self.circuit.admit(self.now());
         self.tell(change);
         asked.map_err(|refused| self.error(refused))
+    }
+
+    /// The service has panicked in a call that has no recorder yet.
+    #[cold]
+    pub(super) fn panicked(&self, admission: Admission) {
+        self.settle(admission, &Ending::panicked());
     }
 
     #[inline]
@@ -201,25 +205,6 @@ impl ObservedCircuit {
             self.tell(self.circuit.look(admission, hint, now));
         }
     }
-
-    fn verdict(&self, ending: &Ending) -> CallVerdict {
-        let bad = match ending.outcome {
-            Outcome::Success => return CallVerdict::Good,
-            Outcome::Neutral if ending.dropped => return CallVerdict::Dropped,
-            Outcome::Failure => true,
-            Outcome::Refused => !ending.evidence.local,
-            Outcome::Throttled { .. } => ending.evidence.overloaded || self.config.count_throttled,
-            Outcome::Unsuitable | Outcome::Neutral => false,
-        };
-        if bad { CallVerdict::Bad } else { CallVerdict::Neutral }
-    }
-
-    fn hint(ending: &Ending) -> Option<Duration> {
-        match (ending.outcome, ending.evidence.hint(ending.outcome)?) {
-            (Outcome::Throttled { .. }, Hint::AtLeast(time) | Hint::Exactly(time)) => Some(time),
-            _ => None,
-        }
-    }
 }
 
 impl AttemptObserver for ObservedCircuit {
@@ -249,7 +234,9 @@ impl AttemptObserver for ObservedCircuit {
         let now = clock::now();
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
-        let (verdict, at) = (self.verdict(ending), self.at(now));
+        let effect = ending.effect();
+        let verdict = ending.verdict(effect.breaker, self.config.count_throttled);
+        let at = self.at(now);
         let look = match verdict {
             CallVerdict::Good => self.circuit.succeeded(admission, took, at),
             CallVerdict::Bad => self.circuit.failed(admission, took, at),
@@ -259,7 +246,9 @@ impl AttemptObserver for ObservedCircuit {
             }
         };
         if look || admission.is_trial() {
-            self.go_on(admission, verdict, took, Self::hint(ending), now);
+            // only a throttle that opens the circuit makes it wait for longer
+            let hint = ending.hint().filter(|_| effect.cools);
+            self.go_on(admission, verdict, took, hint, now);
         }
     }
 

@@ -21,16 +21,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Whether the other side certainly did none of the work.
-    pub(crate) fn leaves_untouched(&self, outcome: Outcome) -> bool {
-        self.untouched || matches!(outcome, Outcome::Refused | Outcome::Unsuitable)
-    }
+    /// Nothing is known beside the outcome.
+    pub(crate) const NONE: Self =
+        Self { hint: None, untouched: false, overloaded: false, local: false };
 
     /// The delay that was asked for, wherever it stands.
     pub(crate) fn hint(&self, outcome: Outcome) -> Option<Hint> {
-        match outcome {
-            Outcome::Throttled { retry_after } => self.hint.or(retry_after.map(Hint::AtLeast)),
-            _ => self.hint,
-        }
+        self.hint.or(outcome.retry_after().map(Hint::AtLeast))
     }
 }

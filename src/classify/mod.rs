@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod effect;
 mod end;
 mod error;
 mod errors_only;
@@ -37,7 +38,10 @@ mod http;
 mod marks;
 mod traits;
 
-pub(crate) use self::traits::assess;
+pub(crate) use self::{
+    effect::{Effect, Evaluation, RaceResult, Resend, Route},
+    traits::assess,
+};
 pub use self::{end::AtEnd, errors_only::ErrorsOnly, evidence::Evidence, traits::Classify};
 #[cfg(feature = "http")]
 pub use self::{

@@ -11,7 +11,6 @@ use crate::attempt::Ending;
 use crate::circuit::{Admission, CallVerdict, Change, CircuitState};
 use crate::clock::Instant;
 use crate::ewma::{Tick, pack, tick};
-use crate::hint::Hint;
 use crate::outcome::Outcome;
 use crate::sync::{Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
@@ -161,7 +160,8 @@ impl Health {
         }
         let hangs = ending.lost && self.has_outlasted(endpoint, admission, ending, now);
         let ending = if hangs { &Ending { outcome: Outcome::Failure, ..*ending } } else { ending };
-        let verdict = verdict(ending);
+        let effect = ending.effect();
+        let verdict = ending.verdict(effect.endpoint, false);
         if verdict == CallVerdict::Good {
             if self.gate.load(Relaxed) & ATTENTION == 0 {
                 self.flow.fetch_add(SUCCESS - 1, SeqCst);
@@ -186,16 +186,14 @@ impl Health {
         }
         failure_state.counts.add(ending.outcome);
         let (at, ms) = (endpoint.set_state.at(now), endpoint.set_state.tick(now));
-        let hint = hint(ending);
-        if matches!(ending.outcome, Outcome::Throttled { .. }) && self.counts(admission) {
+        let hint = ending.hint();
+        if effect.cools && self.counts(admission) {
             self.cool(endpoint, failure_state, ending.started, hint, ms);
         }
         let since = |end: Instant| Some(end.saturating_duration_since(ending.started?));
         let took = since(ending.head.unwrap_or(now)).zip(since(now));
-        let says_nothing = match ending.outcome {
-            Outcome::Throttled { .. } => endpoint.set_state.config().max_cool_down.is_zero(),
-            outcome => outcome != Outcome::Failure,
-        };
+        let may_cool = !endpoint.set_state.config().max_cool_down.is_zero();
+        let says_nothing = effect.lingers || (effect.cools && !may_cool);
         if verdict == CallVerdict::Neutral && says_nothing {
             self.linger(endpoint, failure_state, since(ending.head.unwrap_or(now)), ms);
         }
@@ -358,22 +356,5 @@ impl Health {
             }
             endpoint.set_state.changed();
         }
-    }
-}
-
-fn verdict(ending: &Ending) -> CallVerdict {
-    match ending.outcome {
-        Outcome::Success => CallVerdict::Good,
-        Outcome::Failure => CallVerdict::Bad,
-        Outcome::Refused if !ending.evidence.local => CallVerdict::Bad,
-        Outcome::Neutral if ending.dropped => CallVerdict::Dropped,
-        _ => CallVerdict::Neutral,
-    }
-}
-
-fn hint(ending: &Ending) -> Option<Duration> {
-    match ending.evidence.hint(ending.outcome)? {
-        Hint::AtLeast(time) | Hint::Exactly(time) => Some(time),
-        Hint::Never => None,
     }
 }

@@ -2,17 +2,15 @@
 
 use super::answer::{Answer, Backup};
 use super::body::Join;
-use super::handle::PanicGuard;
 use super::policy::{Failed, FallbackPolicy, attempts_made};
 use super::state::{Standby, Switch};
-use crate::attempt::Arrival;
-use crate::attempt::CarryContext;
-use crate::attempt::{Attempts, RequestContext};
+use crate::attempt::{Arrival, Attempts, CarryContext, RequestContext};
 use crate::budget::Withdrawal;
 use crate::classify::{Classify, Evidence};
 use crate::clock::{self, Instant};
 use crate::error::{BoxError, FallbackFailed};
 use crate::outcome::Outcome;
+use crate::panic_guard::PanicGuard;
 use crate::replay::Replay;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -133,11 +131,13 @@ impl<A, C, P> FallbackPolicy<A, C, P> {
             Failed { result, outcome, attempts, kept }
         };
         let passes = context.policy().no_fallback || !self.replaces(outcome, result.is_err());
-        let _guard = PanicGuard(self.counts.clone());
+        let guard = PanicGuard::new(|| self.counts.failed());
         let answer = match result {
-            Err(error) if passes => self.alternative.unchosen(error, |error| failed(Err(error)))?,
-            result => self.alternative.answer(failed(result)),
+            Err(error) if passes => self.alternative.unchosen(error, |error| failed(Err(error))),
+            result => Ok(self.alternative.answer(failed(result))),
         };
+        guard.disarm();
+        let answer = answer?;
         self.counts.answered();
         self.tell(outcome, "answered instead");
         Ok(self.kind.fallback(answer, || self.degraded(outcome)))
@@ -298,13 +298,13 @@ where
         policy.tell(outcome, "switching to the backup");
         // the first call goes before the backup's begins
         this.state.set(State::Backup);
-        let guard = PanicGuard(policy.counts.clone());
+        let guard = PanicGuard::new(|| policy.counts.failed());
         *this.standby = Some(Box::pin(Standby::new(
             policy.alternative.service(),
             clock::after(now, policy.within),
             Switch {
                 because: outcome,
-                untouched: !sent || evidence.leaves_untouched(known),
+                untouched: !sent || known.effect(&evidence).untouched,
                 sent,
                 // an answer that won't be configured goes now, an error stays as the source of another
                 first: Some(result).filter(|result| policy.first_result || result.is_err()),
@@ -312,7 +312,7 @@ where
                 withdrawal,
             },
         )));
-        drop(guard);
+        guard.disarm();
         self.back_up(cx)
     }
 
@@ -323,27 +323,24 @@ where
         let (policy, context, arrival) =
             (&*this.parts.policy, &this.parts.context, this.parts.arrival);
         let Some(standby) = this.standby else { return Poll::Pending };
-        let guard = PanicGuard(policy.counts.clone());
-        let called =
-            standby.as_mut().poll_call(cx, policy.within, |request, switch, reader_inside| {
-                let own = context.attempts().cloned().or_else(|| {
-                    // nobody read a record in the first service, and somebody does here
-                    let record = reader_inside.then(Attempts::new)?;
-                    if let Some(budget) = &policy.budget {
-                        record.note_paid(budget);
-                    }
-                    Some(record)
-                });
-                let record = own.map(|own| if switch.sent { own.next() } else { own });
-                let number = record.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
-                let left = arrival.remaining(context.time(), clock::now());
-                policy.kind.stamp(request, number, left);
-                if let Some(record) = record.filter(|_| reader_inside) {
-                    policy.kind.put_attempts(request, record);
+        let guard = PanicGuard::new(|| policy.counts.failed());
+        let called = standby.as_mut().poll_call(cx, policy.within, |request, switch, link| {
+            let own = context.attempts().cloned().or_else(|| {
+                // nobody read a record in the first service, and somebody does here
+                let record = link.has_reader().then(Attempts::new)?;
+                if let Some(budget) = &policy.budget {
+                    record.note_paid(budget);
                 }
+                Some(record)
             });
+            let record = own.map(|own| if switch.sent { own.next() } else { own });
+            let number = record.as_ref().map_or(1 + u32::from(switch.sent), Attempts::number);
+            let left = arrival.remaining(context.time(), clock::now());
+            policy.kind.stamp(request, number, left);
+            link.put(&policy.kind, request, || record);
+        });
+        guard.disarm();
         let result = ready!(called);
-        drop(guard);
         let Switch { because, untouched, .. } = standby.switch;
         let first = standby.as_mut().take_first();
         // the backup's call goes before the result does
@@ -385,7 +382,7 @@ where
     if unsent.is_none() && !policy.kind.may_repeat(&copies, outcome, evidence) {
         return Err("not repeatable");
     }
-    let withdrawal = match policy.budget.as_ref().filter(|_| !evidence.local) {
+    let withdrawal = match policy.budget.as_ref().filter(|_| !outcome.effect(evidence).local) {
         Some(budget) => Some(budget.withdraw(now).ok_or("out of budget")?),
         None => None,
     };

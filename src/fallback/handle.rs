@@ -4,7 +4,6 @@ use crate::outcome::Outcome;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread;
 
 /// Written on the bad path only.
 #[derive(Debug, Default)]
@@ -42,17 +41,6 @@ impl FallbackCounts {
 
     pub(super) fn withheld(&self) {
         self.withheld.fetch_add(1, Relaxed);
-    }
-}
-
-/// FallbackCounts a fallback as failed if it panics while this is held.
-pub(super) struct PanicGuard(pub(super) Arc<FallbackCounts>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.failed();
-        }
     }
 }
 

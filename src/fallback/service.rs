@@ -4,8 +4,7 @@ use super::answer::{Answer, Backup};
 use super::body::Join;
 use super::future::{AnswerFuture, BackupFuture, First};
 use super::policy::FallbackPolicy;
-use crate::attempt::CarryContext;
-use crate::attempt::{Attempts, RequestContext};
+use crate::attempt::{Attempts, CarryContext, Link, RequestContext};
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::replay::Replay;
@@ -25,13 +24,12 @@ pub struct Fallback<S, A, C, P> {
     policy: Arc<FallbackPolicy<A, C, P>>,
     /// The error of `poll_ready`, to be judged by the next call.
     unready: Option<Arc<BoxError>>,
-    /// Whether the service that is ready reads the record of the attempts.
-    reader_inside: bool,
+    link: Link,
 }
 
 impl<S, A, C, P> Fallback<S, A, C, P> {
     pub(super) fn new(inner: S, policy: Arc<FallbackPolicy<A, C, P>>) -> Self {
-        Self { inner, policy, unready: None, reader_inside: false }
+        Self { inner, policy, unready: None, link: Link::NONE }
     }
 
     /// Polls the first service ready; its error waits for the next call, which it may fail or not.
@@ -43,18 +41,11 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         P: CarryContext<Req>,
     {
         if self.unready.is_some() {
-            if P::CARRIES {
-                // the backup may read records, and whoever polls again listens again
-                Attempts::announce_reader();
-            }
+            // the backup may read records, and whoever polls again listens again
+            Link::announce(P::CARRIES);
             return Poll::Ready(());
         }
-        let (polled, inside) =
-            Attempts::listen_for_reader(P::CARRIES, || self.inner.poll_ready(cx));
-        if P::CARRIES {
-            self.reader_inside = inside;
-            Attempts::announce_reader();
-        }
+        let polled = self.link.poll_ready(P::CARRIES, || self.inner.poll_ready(cx));
         if let Err(error) = ready!(polled) {
             self.unready = Some(Arc::new(error.into()));
         }
@@ -68,9 +59,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         P: CarryContext<Req>,
     {
         let mut context = self.policy.kind.take_context(request);
-        if self.reader_inside {
-            context.open();
-        }
+        self.link.open(&mut context);
         context
     }
 
@@ -90,9 +79,7 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
         if let Some(error) = self.unready.take() {
             return First::Uncalled { unready: Some((error, keep(Some(request)))) };
         }
-        if let Some(attempts) = attempts.filter(|_| self.reader_inside) {
-            self.policy.kind.put_attempts(&mut request, attempts.clone());
-        }
+        self.link.put(&self.policy.kind, &mut request, || attempts.cloned());
         First::Called { future: self.inner.call(request), kept: keep(None) }
     }
 }

@@ -1,7 +1,7 @@
 //! The backup's turn.
 
 use super::error::BackupTimeout;
-use crate::attempt::Attempts;
+use crate::attempt::Link;
 use crate::budget::Withdrawal;
 use crate::clock::{self, Instant, Sleep};
 use crate::error::BoxError;
@@ -62,7 +62,7 @@ impl<T, F, Request, Res> Standby<T, F, Request, Res> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         within: Duration,
-        send: impl FnOnce(&mut Request, &Switch<Request, Res>, bool),
+        send: impl FnOnce(&mut Request, &Switch<Request, Res>, Link),
     ) -> Poll<Result<T::Response, BoxError>>
     where
         T: Service<Request, Error = E, Future = F>,
@@ -71,8 +71,8 @@ impl<T, F, Request, Res> Standby<T, F, Request, Res> {
     {
         let mut this = self.project();
         if let CallProjected::Ready { backup } = this.call.as_mut().project() {
-            match Attempts::listen_for_reader(true, || backup.poll_ready(cx)) {
-                (Poll::Ready(Ok(())), reader_inside) => {
+            match Link::listen(true, || backup.poll_ready(cx)) {
+                (Poll::Ready(Ok(())), link) => {
                     // taken already only if the call panicked
                     let Some(mut request) = this.switch.request.take() else {
                         return Poll::Pending;
@@ -80,7 +80,7 @@ impl<T, F, Request, Res> Standby<T, F, Request, Res> {
                     if let Some(withdrawal) = this.switch.withdrawal.take() {
                         withdrawal.spend();
                     }
-                    send(&mut request, this.switch, reader_inside);
+                    send(&mut request, this.switch, link);
                     let future = backup.call(request);
                     this.call.set(Call::Called { future });
                 }

@@ -4,7 +4,7 @@ use super::body::FirstFrameBody;
 use super::future::FirstFrameFuture;
 use super::judge::Judge;
 use super::policy::FirstFramePolicy;
-use crate::attempt::Attempts;
+use crate::attempt::{Attempts, Link};
 use crate::error::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,13 +23,12 @@ use tower_service::Service;
 pub struct FirstFrame<S, J> {
     inner: S,
     policy: Arc<FirstFramePolicy<J>>,
-    /// Whether the service that is ready reads the record of the attempts.
-    reader_inside: bool,
+    link: Link,
 }
 
 impl<S, J> FirstFrame<S, J> {
     pub(super) const fn new(inner: S, policy: Arc<FirstFramePolicy<J>>) -> Self {
-        Self { inner, policy, reader_inside: false }
+        Self { inner, policy, link: Link::NONE }
     }
 
     /// Tells whether this attempt is the last, and is to be let through for that.
@@ -39,7 +38,7 @@ impl<S, J> FirstFrame<S, J> {
         }
         let Some(attempts) = request.extensions_mut().remove::<Attempts>() else { return false };
         let last = !attempts.may_follow();
-        if self.reader_inside {
+        if self.link.has_reader() {
             request.extensions_mut().insert(attempts);
         }
         last
@@ -59,12 +58,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let reads = self.policy.exempt_last;
-        let (polled, inside) = Attempts::listen_for_reader(reads, || self.inner.poll_ready(cx));
-        if reads {
-            self.reader_inside = inside;
-            Attempts::announce_reader();
-        }
+        let polled = self.link.poll_ready(self.policy.exempt_last, || self.inner.poll_ready(cx));
         polled.map_err(Into::into)
     }
 

@@ -3,10 +3,8 @@
 use super::handle::Skipped;
 use super::policy::HedgePolicy;
 use super::state::{CallState, Classified, Race};
-use crate::attempt::CarryContext;
-use crate::attempt::drop_loser;
-use crate::attempt::{Attempts, RequestContext};
-use crate::classify::Classify;
+use crate::attempt::{Attempts, CarryContext, Link, RequestContext, drop_loser};
+use crate::classify::{Classify, RaceResult};
 use crate::clock::{self, Instant, Sleep};
 use crate::lazy_box::LazyBox;
 use crate::outcome::Outcome;
@@ -157,10 +155,10 @@ where
             let mut by_hedge = first.is_none();
             while let Some((outcome, result)) = first.take().or_else(|| parts.poll_hedges(cx)) {
                 let runs = this.first.runs() || parts.race().runs();
-                let wins = match outcome {
-                    Outcome::Success => true,
-                    Outcome::Neutral => parts.policy.neutral_wins || !runs,
-                    _ => false,
+                let wins = match outcome.race_result() {
+                    RaceResult::Wins => true,
+                    RaceResult::WinsAlone => parts.policy.neutral_wins || !runs,
+                    RaceResult::Loses(_) => false,
                 };
                 if wins {
                     drop_loser(|| this.first.set(First::Over));
@@ -333,8 +331,7 @@ where
         // it is never waited for: a clone that is not ready is dropped, with its place in any queue
         let mut service = self.inner.clone();
         let carries = <P as CarryContext<Req>>::CARRIES;
-        let (ready, reader_inside) =
-            Attempts::listen_for_reader(carries, || service.poll_ready(cx));
+        let (ready, link) = Link::listen(carries, || service.poll_ready(cx));
         if !matches!(ready, Poll::Ready(Ok(()))) {
             return Err(Skipped::NotReady);
         }
@@ -348,15 +345,14 @@ where
         let number = record.as_ref().map_or(race.number(), Attempts::number);
         let remaining = self.state.remaining(now);
         self.policy.kind.stamp(&mut request, number, remaining);
-        if let Some(record) = record.filter(|_| reader_inside) {
+        link.put(&self.policy.kind, &mut request, || {
             // where others run it is not the last, whatever becomes of it
+            let record = record?;
             let may_follow =
                 beside || record.may_follow() || race.has_turns(&self.policy, &self.state);
-            let deadline = self.state.deadline();
-            let record = record.until(deadline).followed(may_follow);
-            let record = if self.policy.same_endpoint { record } else { record.elsewhere() };
-            self.policy.kind.put_attempts(&mut request, record);
-        }
+            let record = record.until(self.state.deadline()).followed(may_follow);
+            Some(if self.policy.same_endpoint { record } else { record.elsewhere() })
+        });
         tracing::debug!(target: "tower_failover::hedge", number, delay = ?self.state.waited(now), "hedge");
         Ok(service.call(request))
     }

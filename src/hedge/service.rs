@@ -2,9 +2,7 @@
 
 use super::future::HedgeFuture;
 use super::policy::HedgePolicy;
-use crate::attempt::Arrival;
-use crate::attempt::CarryContext;
-use crate::attempt::{Attempts, RequestContext};
+use crate::attempt::{Arrival, Attempts, CarryContext, Link, RequestContext};
 use crate::classify::Classify;
 use crate::replay::Replay;
 use crate::striped::Striped;
@@ -21,13 +19,12 @@ use tower_service::Service;
 pub struct Hedge<S, C, P> {
     inner: S,
     policy: Striped<HedgePolicy<C, P>>,
-    /// Whether the service that is ready reads the record of the attempts.
-    reader_inside: bool,
+    link: Link,
 }
 
 impl<S, C: Clone, P: Clone> Hedge<S, C, P> {
     pub(super) fn new(inner: S, policy: HedgePolicy<C, P>) -> Self {
-        Self { inner, policy: Striped::new(policy), reader_inside: false }
+        Self { inner, policy: Striped::new(policy), link: Link::NONE }
     }
 }
 
@@ -43,13 +40,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let carries = <P as CarryContext<Req>>::CARRIES;
-        let (polled, inside) = Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
-        if carries {
-            self.reader_inside = inside;
-            Attempts::announce_reader();
-        }
-        polled
+        self.link.poll_ready(<P as CarryContext<Req>>::CARRIES, || self.inner.poll_ready(cx))
     }
 
     #[inline(always)]
@@ -57,21 +48,19 @@ where
         let policy = self.policy.hold();
         let kind = &policy.kind;
         let mut context = kind.take_context(&mut request);
-        if self.reader_inside {
-            // nobody outside knows of this call: a record is of use only to a reader inside
-            context.open();
-        }
+        self.link.open(&mut context);
         context.deposit(policy.budget.as_ref());
         let hedges = context.attempts().map_or(0, Attempts::hedges);
         let keep = hedges < policy.max_hedges && !context.policy().no_hedge;
         let (mut first, copies) = kind.start(request, keep);
         // what is not sent twice is not kept either
         let copies = Some(copies).filter(|copies| keep && policy.may_hedge::<Req>(copies));
-        if let Some(attempts) = context.attempts().filter(|_| self.reader_inside) {
+        self.link.put(kind, &mut first, || {
+            let attempts = context.attempts()?;
             let may_follow = attempts.may_follow() || copies.is_some();
             let deadline = Arrival::default().deadline(context.time());
-            kind.put_attempts(&mut first, attempts.clone().until(deadline).followed(may_follow));
-        }
+            Some(attempts.clone().until(deadline).followed(may_follow))
+        });
         let spare = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, spare);
         let future = inner.call(first);
@@ -81,7 +70,7 @@ where
 
 impl<S: Clone, C, P> Clone for Hedge<S, C, P> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), policy: self.policy.clone(), reader_inside: false }
+        Self { inner: self.inner.clone(), policy: self.policy.clone(), link: Link::NONE }
     }
 }
 

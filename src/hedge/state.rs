@@ -2,9 +2,8 @@
 
 use super::handle::Skipped;
 use super::policy::HedgePolicy;
-use crate::attempt::Deadline;
-use crate::attempt::{Attempts, RequestContext};
-use crate::classify::Evidence;
+use crate::attempt::{Attempts, Deadline, RequestContext};
+use crate::classify::{Evidence, RaceResult, Route};
 use crate::clock::{self, Instant};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
@@ -171,7 +170,8 @@ impl<F: Future> Race<F> {
 
     /// Whether there is an answer that did not fail.
     pub(super) fn holds_neutral(&self) -> bool {
-        matches!(self.held, Some((Outcome::Neutral, _)))
+        let wins_alone = |outcome: Outcome| outcome.race_result() == RaceResult::WinsAlone;
+        self.held.as_ref().is_some_and(|(outcome, _)| wins_alone(*outcome))
     }
 
     pub(super) fn take_held(&mut self) -> Option<Classified<F::Output>> {
@@ -186,9 +186,8 @@ impl<F: Future> Race<F> {
         evidence: &Evidence,
     ) {
         state.context.note_failure(outcome, evidence);
-        let local = evidence.local && outcome == Outcome::Refused;
-        let throttled = matches!(outcome, Outcome::Throttled { .. });
-        self.only_elsewhere |= local || throttled || outcome == Outcome::Unsuitable;
+        let effect = outcome.effect(evidence);
+        self.only_elsewhere |= effect.hedge == RaceResult::Loses(Route::Elsewhere);
         match evidence.hint(outcome) {
             Some(Hint::Never) => self.told_not_to = true,
             Some(Hint::Exactly(delay)) => {

@@ -7,7 +7,7 @@ use crate::attempt::{
     AnswerRecorder, Attempts, CarryContext, Deadline, End, FullContext, RecordBody, RequestPolicy,
     TimeLimit, read_grpc_timeout, write_grpc_timeout,
 };
-use crate::classify::Evidence;
+use crate::classify::{Evidence, Resend};
 use crate::outcome::Outcome;
 use crate::sealed::Sealed;
 use http::header::{HeaderName, UPGRADE};
@@ -234,13 +234,11 @@ where
 
     fn may_repeat(&self, copies: &Self::Copies, outcome: Outcome, evidence: &Evidence) -> bool {
         let Some((head, _)) = &copies.0 else { return false };
-        match outcome {
-            Outcome::Success => false,
-            Outcome::Refused | Outcome::Unsuitable => true,
-            Outcome::Throttled { .. } if evidence.untouched || self.rule.throttled => true,
-            Outcome::Throttled { .. } | Outcome::Failure | Outcome::Neutral => {
-                self.rule.is_idempotent(head)
-            }
+        match outcome.effect(evidence).resend {
+            Resend::None => false,
+            Resend::All => true,
+            Resend::Throttled if self.rule.throttled => true,
+            Resend::Throttled | Resend::Idempotent => self.rule.is_idempotent(head),
         }
     }
 

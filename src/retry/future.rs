@@ -3,8 +3,7 @@
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
 use super::state::{CallState, NextAttempt, RetryState};
-use crate::attempt::CarryContext;
-use crate::attempt::{Attempts, RequestContext};
+use crate::attempt::{CarryContext, Link, RequestContext};
 use crate::classify::Classify;
 use crate::clock;
 use crate::lazy_box::LazyBox;
@@ -242,8 +241,7 @@ where
         }
         let next = retry.next;
         let carries = <P as CarryContext<Req>>::CARRIES;
-        let (ready, reader_inside) =
-            Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
+        let (ready, link) = Link::listen(carries, || self.inner.poll_ready(cx));
         if let Err(error) = ready!(ready) {
             next.miss();
             return Poll::Ready(Err(error));
@@ -253,7 +251,7 @@ where
         }
         let copies = self.copies.as_ref();
         let may_follow = copies.is_some_and(|copies| self.policy.may_follow::<Req>(copies));
-        let record = (reader_inside, may_follow);
+        let record = (link, may_follow);
         let Some(request) = Self::next_request(next, &self.policy, &self.state, record) else {
             return Poll::Pending;
         };
@@ -266,7 +264,7 @@ where
         next: &mut NextAttempt<Request>,
         policy: &RetryPolicy<C, P>,
         state: &CallState<L>,
-        (reader_inside, may_follow): (bool, bool),
+        (link, may_follow): (Link, bool),
     ) -> Option<Request>
     where
         P: Replay<Req, Copies = Copies, Request = Request>,
@@ -274,10 +272,9 @@ where
         let mut request = next.request.take()?;
         let (number, record) = next.begin(state);
         policy.kind.stamp(&mut request, number, state.remaining(policy, clock::now()));
-        if let Some(record) = record.filter(|_| reader_inside) {
-            let record = record.until(state.deadline(policy)).followed(may_follow);
-            policy.kind.put_attempts(&mut request, record);
-        }
+        link.put(&policy.kind, &mut request, || {
+            Some(record?.until(state.deadline(policy)).followed(may_follow))
+        });
         Some(request)
     }
 }

@@ -2,9 +2,7 @@
 
 use super::future::RetryFuture;
 use super::policy::RetryPolicy;
-use crate::attempt::Arrival;
-use crate::attempt::CarryContext;
-use crate::attempt::{Attempts, RequestContext};
+use crate::attempt::{Arrival, CarryContext, Link, RequestContext};
 use crate::classify::Classify;
 use crate::clock;
 use crate::replay::Replay;
@@ -22,13 +20,12 @@ use tower_service::Service;
 pub struct Retry<S, C, P> {
     inner: S,
     policy: Arc<RetryPolicy<C, P>>,
-    /// Whether the service that is ready reads the record of the attempts.
-    reader_inside: bool,
+    link: Link,
 }
 
 impl<S, C, P> Retry<S, C, P> {
     pub(super) fn new(inner: S, policy: Arc<RetryPolicy<C, P>>) -> Self {
-        Self { inner, policy, reader_inside: false }
+        Self { inner, policy, link: Link::NONE }
     }
 }
 
@@ -44,13 +41,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let carries = <P as CarryContext<Req>>::CARRIES;
-        let (polled, inside) = Attempts::listen_for_reader(carries, || self.inner.poll_ready(cx));
-        if carries {
-            self.reader_inside = inside;
-            Attempts::announce_reader();
-        }
-        polled
+        self.link.poll_ready(<P as CarryContext<Req>>::CARRIES, || self.inner.poll_ready(cx))
     }
 
     // otherwise a stack of layers moves its future more often
@@ -59,10 +50,7 @@ where
         let policy = &self.policy;
         let kind = &policy.kind;
         let mut context = kind.take_context(&mut request);
-        if self.reader_inside {
-            // nobody outside knows of this call: a record is of use only to a reader inside
-            context.open();
-        }
+        self.link.open(&mut context);
         context.deposit(policy.budget.as_ref());
         let keep = policy.max_retries > 0 && !context.policy().no_retry;
         let (mut first, copies) = kind.start(request, keep);
@@ -74,12 +62,13 @@ where
                 kind.stamp(&mut first, 1, Some(left));
             }
         }
-        if let Some(attempts) = context.attempts().filter(|_| self.reader_inside) {
+        self.link.put(kind, &mut first, || {
+            let attempts = context.attempts()?;
             let deadline = Arrival::default().deadline(time.within(policy.deadline));
             let left = keep && attempts.retries() < policy.max_retries;
             let may_follow = left && policy.may_follow::<Req>(&copies);
-            kind.put_attempts(&mut first, attempts.clone().until(deadline).followed(may_follow));
-        }
+            Some(attempts.clone().until(deadline).followed(may_follow))
+        });
         // before the call, since nothing then stands between its future and the place of that
         let policy = policy.clone();
         let spare = self.inner.clone();

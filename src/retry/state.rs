@@ -2,11 +2,10 @@
 
 use super::handle::GaveUp;
 use super::policy::RetryPolicy;
-use crate::attempt::{Arrival, Deadline};
-use crate::attempt::{Attempts, CountedRetry, RequestContext};
+use crate::attempt::{Arrival, Attempts, CountedRetry, Deadline, RequestContext};
 use crate::backoff::Progress;
 use crate::budget::Withdrawal;
-use crate::classify::Evidence;
+use crate::classify::{Evidence, Route};
 use crate::clock::{Instant, Sleep};
 use crate::hint::Hint;
 use crate::outcome::Outcome;
@@ -102,19 +101,19 @@ impl<Request> NextAttempt<Request> {
         now: Instant,
     ) -> Result<Duration, GaveUp> {
         let elsewhere = state.context.attempts().is_some_and(Attempts::untried_left);
-        let local = evidence.local && outcome == Outcome::Refused;
-        if !elsewhere && (local || outcome == Outcome::Unsuitable) {
+        let effect = outcome.effect(evidence);
+        if !elsewhere && effect.retry == Route::Elsewhere {
             return Err(GaveUp::NowhereElse);
         }
         if self.retries(state) >= policy.max_retries {
             return Err(GaveUp::OutOfRetries);
         }
         // what never left our side costs nobody anything
-        let withdrawal = match policy.budget.as_ref().filter(|_| !local) {
+        let withdrawal = match policy.budget.as_ref().filter(|_| !effect.local) {
             Some(budget) => Some(budget.withdraw(now).ok_or(GaveUp::OutOfBudget)?),
             None => None,
         };
-        let at_once = elsewhere && (policy.elsewhere_at_once || local);
+        let at_once = elsewhere && (policy.elsewhere_at_once || effect.local);
         let delay = self.delay(policy, evidence.hint(outcome), at_once)?;
         let needed = delay.saturating_add(policy.min_attempt);
         if state.remaining(policy, now).is_some_and(|remaining| needed > remaining) {

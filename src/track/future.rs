@@ -1,8 +1,7 @@
 //! One call that is recorded.
 
 use super::state::Tracked;
-use crate::attempt::CarryContext;
-use crate::attempt::{End, Recorder};
+use crate::attempt::{CarryContext, End, Recorder};
 use crate::classify::Classify;
 use crate::error::BoxError;
 use pin_project_lite::pin_project;
@@ -51,15 +50,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // polled again after its end
-        if this.recorder.enter().is_none() {
-            return Poll::Pending;
-        }
-        let Poll::Ready(result) = this.future.poll(cx) else {
-            this.recorder.wait();
-            return Poll::Pending;
-        };
-        Poll::Ready(this.recorder.conclude::<_, _, _, P>(this.classify, result))
+        this.recorder.poll::<P, _, _, _, _>(this.future, cx, &*this.classify)
     }
 }
 

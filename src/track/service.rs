@@ -2,12 +2,11 @@
 
 use super::future::TrackFuture;
 use super::state::Tracked;
-use crate::attempt::CarryContext;
-use crate::attempt::{AttemptObserver, End, Ending, Recorder};
-use crate::classify::{Classify, Evidence, assess};
+use crate::attempt::{AttemptObserver, CarryContext, End, Ending, Recorder};
+use crate::classify::{Classify, assess};
 use crate::clock;
 use crate::error::BoxError;
-use crate::outcome::Outcome;
+use crate::panic_guard::PanicGuard;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -67,21 +66,12 @@ where
         let context = self.kind.read_context(&mut request);
         let (admission, started) = (self.tracked.admission(), clock::now());
         self.tracked.health.begin();
-        let guard = PanicGuard(&self.tracked);
+        let tracked = &self.tracked;
+        let guard = PanicGuard::new(|| tracked.settle(tracked.admission(), &Ending::panicked()));
         let future = self.inner.call(request);
-        std::mem::forget(guard);
+        guard.disarm();
         let recorder = Recorder::new(self.tracked.clone(), admission, Some(started), context);
         TrackFuture::new(future, recorder, self.classify.clone())
-    }
-}
-
-/// The service panics while it is called.
-struct PanicGuard<'a>(&'a Tracked);
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        let ending = Ending::at_once(Outcome::Failure, Evidence::default());
-        self.0.settle(self.0.admission(), &ending);
     }
 }
 

@@ -13,6 +13,7 @@ const RANKS: [&[&str]; 4] = [
         "lazy_box",
         "outcome",
         "padded",
+        "panic_guard",
         "ratio",
         "rng",
         "sealed",
