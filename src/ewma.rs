@@ -19,7 +19,7 @@ pub(crate) fn pack(value: f32, at: Tick) -> u64 {
 }
 
 #[inline]
-pub(crate) fn take_context(word: u64) -> (f32, Tick) {
+pub(crate) fn unpack(word: u64) -> (f32, Tick) {
     // what stands above the value falls out of the half word
     (f32::from_bits((word as u32) << 8), word >> VALUE_BITS)
 }
@@ -58,7 +58,7 @@ mod tests {
     fn ticks_end_where_their_word_does() {
         assert_eq!(tick(Duration::from_millis(1_999)), 1_999);
         assert_eq!(tick(Duration::MAX), LAST_TICK);
-        assert_eq!(take_context(pack(1.0, u64::MAX)), (1.0, LAST_TICK));
+        assert_eq!(unpack(pack(1.0, u64::MAX)), (1.0, LAST_TICK));
         assert_eq!(left(LAST_TICK, 2_000.0), 0.0);
     }
 
@@ -66,7 +66,7 @@ mod tests {
         /// E5, J6
         #[test]
         fn a_word_keeps_a_number_to_five_digits(value in 0.0_f32..f32::MAX, at in 0..LAST_TICK) {
-            let (kept, when) = take_context(pack(value, at));
+            let (kept, when) = unpack(pack(value, at));
             prop_assert_eq!(when, at);
             prop_assert!(kept.is_finite() && kept >= 0.0);
             prop_assert!((kept - value).abs() <= value * 1e-4 + f32::MIN_POSITIVE);

@@ -1,4 +1,4 @@
-//! The layer: what a balancer is configured.
+//! The layer, which is its own builder.
 
 use super::policy::{BalancePolicy, Balancer, Everyone, Only};
 use super::service::Balance;
@@ -26,7 +26,7 @@ use tower_layer::Layer;
 /// # Sharing
 ///
 /// What is known of endpoints lives in their set: all services that are made over one set, and all
-/// clones, share it. The config about endpoints are the set's too, and the last layer over it decides.
+/// clones, share it. The settings about endpoints are the set's too, and the last layer over it decides.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BalanceLayer<C, P, A = Everyone> {
@@ -84,7 +84,7 @@ impl<C, P, A> BalanceLayer<C, P, A> {
         self.configured(|config| config.name = name.into())
     }
 
-    /// Adds a rule by which an endpoint is ejected; the first one takes the endpoint of the default. Default:
+    /// Adds a rule by which an endpoint is ejected; the first one takes the place of the default. Default:
     /// three failures in a row. A rule with a share, with a time, or over the last so many calls counts
     /// from the first call on, which costs memory for each endpoint.
     ///

@@ -149,7 +149,7 @@
 //!
 //! It is always ready. The endpoint that is chosen is polled ready in the call; if it is not at once,
 //! another one is polled beside it, and the first that is ready gets the request. An idle clone holds no
-//! endpoint of any endpoint, and keeps none alive that was removed. The endpoints' service must be `Clone`,
+//! place of any endpoint, and keeps none alive that was removed. The endpoints' service must be `Clone`,
 //! `Send`, `Sync` and `'static`: a `BoxCloneSyncService` is, a `BoxCloneService` is not.
 //!
 //! # Cancellation

@@ -1,4 +1,4 @@
-//! What a balancer was configured.
+//! The configuration of a balancer.
 
 use crate::endpoints::{EndpointInfo, EndpointSet};
 use std::fmt;

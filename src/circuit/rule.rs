@@ -139,7 +139,7 @@ impl TripRule {
         self
     }
 
-    /// HitBy over this time. Default: 10 s. Zero is refused. The time is cut into
+    /// Counts over this time. Default: 10 s. Zero is refused. The time is cut into
     /// [`buckets`](Self::buckets), and a call is forgotten together with its bucket: after this time at
     /// the latest, and at most one bucket's share of it earlier.
     pub const fn within(mut self, time: Duration) -> Self {
@@ -147,7 +147,7 @@ impl TripRule {
         self
     }
 
-    /// HitBy over the last so many calls, from 1 to 1 000 000, whenever they were. All threads write to
+    /// Counts over the last so many calls, from 1 to 1 000 000, whenever they were. All threads write to
     /// one place for it at every call, so it costs more than a window by time where there are many.
     pub const fn last(mut self, calls: u32) -> Self {
         self.span = Some(Span::Last(calls));
@@ -161,7 +161,7 @@ impl TripRule {
     }
 
     /// Sets how many calls there must be in the window before a ratio counts. Default: 20, or all of a
-    /// window of fewer calls. Zero and 1 are the same. HitBy of failures don't need it.
+    /// window of fewer calls. Zero and 1 are the same. Counts of failures don't need it.
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);
         self

@@ -232,7 +232,7 @@ impl Circuit {
         self.change(now, |machine, config| machine.answered(config, admission, now)).1
     }
 
-    /// CallCounts a success in the window that is all that [`window`](Self::window) told, in the
+    /// Counts a success in the window that is all that [`window`](Self::window) told, in the
     /// admission's slice. Tells whether more is to be done: to [look](Self::look), or to tell that a trial
     /// has ended.
     #[inline]

@@ -97,7 +97,7 @@ impl Tally {
         }
     }
 
-    /// HitBy a call, and tells whether the rule may be reached after that.
+    /// Counts a call, and tells whether the rule may be reached after that.
     pub(super) fn record(&self, now: Duration, era: Era, stripe: usize, call: &Ended) -> bool {
         let hit = call.hits(&self.rule);
         match &self.counted {

@@ -1,11 +1,11 @@
-//! What a circuit is told, and what it answers.
+//! The configuration of a circuit, and its answers.
 
 use crate::backoff::{Backoff, Jitter};
 use crate::ratio::Ratio;
 use crate::window::{self, Era};
 use std::time::Duration;
 
-/// What a circuit was told about its states.
+/// The configuration of the states of a circuit.
 #[derive(Clone, Debug)]
 pub(crate) struct CircuitConfig {
     pub(crate) open_for: Backoff,

@@ -30,7 +30,7 @@ pin_project! {
     enum State<F, R> {
         // on its way
         Called { #[pin] future: F, recorder: R },
-        // refused by the circuit, or not ready, with the error until it is configured. It stands in an `Arc`
+        // refused by the circuit, or not ready, with the error until it is told. It stands in an `Arc`
         // since little code is needed to drop one, and every call has to
         Failed { error: Option<Arc<BoxError>> },
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 /// Watches and steers one circuit from outside; clones do so with the same.
 ///
 /// It keeps the circuit, also when the last service is gone. It can be used from everywhere, from a
-/// subscriber of `tracing` that is configured of a change as well.
+/// subscriber of `tracing` that is told of a change as well.
 #[derive(Clone)]
 pub struct CircuitHandle(pub(super) SharedCircuit);
 

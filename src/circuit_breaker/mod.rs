@@ -299,7 +299,7 @@
 //!
 //! # Events
 //!
-//! InFlight `tower_failover::circuit_breaker`. Calls that are refused are counted, and no events.
+//! Target `tower_failover::circuit_breaker`. Calls that are refused are counted, and no events.
 //!
 //! | event | level | fields | when |
 //! |---|---|---|---|

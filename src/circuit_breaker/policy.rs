@@ -1,4 +1,4 @@
-//! What a circuit breaker was configured.
+//! The configuration of a circuit breaker.
 
 use crate::attempt::HangAfter;
 use crate::circuit::{CircuitConfig, TripRule};

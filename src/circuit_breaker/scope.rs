@@ -1,4 +1,4 @@
-//! CircuitInFlight which circuit a request goes.
+//! Through which circuit a request goes.
 
 use super::keyed::Circuits;
 use super::policy::{BreakerConfig, BreakerPolicy};
@@ -189,7 +189,7 @@ pub trait Sharing: Sealed {
     fn anew(&mut self);
 }
 
-/// What a layer was configured about its circuits.
+/// What a layer was told about its circuits.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct HiddenConfig(pub(super) BreakerConfig);

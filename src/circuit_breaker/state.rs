@@ -29,7 +29,7 @@ pub struct ObservedCircuit {
 
 pub(super) type Listener = Box<dyn Fn(CircuitState) + Send + Sync>;
 
-/// The newest state that was configured.
+/// The newest state that was told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Latest {
     generation: u32,
@@ -132,12 +132,12 @@ impl ObservedCircuit {
         }
     }
 
-    /// Nothing is locked here: whoever is configured may ask the circuit at once.
+    /// Nothing is locked here: whoever is told may ask the circuit at once.
     #[cold]
     fn tell_all(&self, change: Change) {
         let Change { generation, from, to, share, next_trial } = change;
         self.latest.send_if_modified(|latest| {
-            // two changes may be configured in the other order than they were made
+            // two changes may be told in the other order than they were made
             let newer = generation.wrapping_sub(latest.generation) <= u32::MAX / 2;
             let differs = newer && latest.state != to;
             if newer {

@@ -1,4 +1,4 @@
-//! What the endpoints of a set were configured.
+//! The configuration of a set.
 
 use crate::attempt::HangAfter;
 use crate::backoff::Backoff;

@@ -6,7 +6,7 @@ use super::set::{Band, Member};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
-/// Who comes in the endpoint of whom, by name.
+/// Who comes in the place of whom, by name.
 pub(crate) type Changes<S> = BTreeMap<Arc<str>, Option<Arc<Member<S>>>>;
 
 pub(crate) struct Content<S> {

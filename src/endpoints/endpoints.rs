@@ -4,6 +4,7 @@ use super::config::SetConfig;
 use super::content::{Changes, Content};
 use super::endpoint::{Endpoint, EndpointInfo, checked_weight};
 use super::failure_state::OutcomeCounts;
+use super::gate::Beginning;
 use super::health::Availability;
 use super::health::Health;
 use super::set::{Band, CHUNK, Member, Snapshot};
@@ -52,7 +53,7 @@ impl<S> EndpointSet<S> {
         self.snapshot.find()
     }
 
-    /// Takes the config of a layer for the whole set.
+    /// Takes the settings of a layer for the whole set.
     pub(crate) fn tell(&self, config: SetConfig, zones: Arc<[Arc<str>]>) {
         let mut content = self.content.lock();
         if config.watches_successes() {
@@ -111,12 +112,12 @@ impl<S> EndpointSet<S> {
         let ramps = !config.slow_start.is_zero()
             && *warm.entry(tier).or_insert_with(|| content.is_warm(tier));
         let info = EndpointInfo::new(name, weight, tier, extras);
-        let health = Health::new(
-            config.watches_successes(),
-            info.rest().is_some(),
-            info.max_in_flight().is_some(),
-            ramps.then_some((now, config.slow_start)),
-        );
+        let health = Health::new(Beginning {
+            watched: config.watches_successes(),
+            has_account: info.rest().is_some(),
+            limited: info.max_in_flight().is_some(),
+            ramp: ramps.then_some((now, config.slow_start)),
+        });
         Member { set_state: self.set_state.clone(), info, health, service }
     }
 

@@ -3,7 +3,7 @@
 use super::config::SetConfig;
 use super::cool_down::CoolDown;
 use crate::circuit::Circuit;
-use crate::ewma::{Tick, left, take_context};
+use crate::ewma::{Tick, left, unpack};
 use crate::outcome::Outcome;
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub(crate) struct FailureState {
     pub(crate) circuit: Circuit,
     /// When the next trial may be, while it is ejected.
     pub(crate) next_trial: AtomicU64,
-    /// How long it was configured to pause before that.
+    /// How long it was told to pause before that.
     pub(crate) pause: AtomicU64,
     pub(crate) cool: CoolDown,
     /// Ejections since it was good for some time.
@@ -70,7 +70,7 @@ impl FailureState {
 
     /// How many calls count as if they were in flight, where calls take this many nanoseconds.
     pub(crate) fn lingering(&self, usual: f32, now: Tick) -> f32 {
-        let (count, at) = take_context(self.lingers.load(Relaxed));
+        let (count, at) = unpack(self.lingers.load(Relaxed));
         count * left(now.saturating_sub(at), (usual / 1e6).max(1.0))
     }
 

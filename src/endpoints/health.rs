@@ -4,13 +4,10 @@ use super::cool_down::{CoolDown, CoolState};
 use super::endpoint_ref::EndpointRef;
 use super::events::notify;
 use super::failure_state::{Checked, FailureState, OutcomeCounts};
-use super::gate::{
-    AWAY, BARRED, DOWN, EJECTED, GONE, HAS_ACCOUNT, LIMITED, RAMPS, WATCHED, ramp, ramp_word,
-    without_ramp,
-};
+use super::gate::{Beginning, Gate};
 use super::set_state::SetState;
 use crate::circuit::{Admission, CircuitState};
-use crate::ewma::{LAST_TICK, Tick, left, pack, take_context, tick, toward};
+use crate::ewma::{Tick, left, pack, tick, toward, unpack};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::window::nanos;
 use std::fmt;
@@ -44,7 +41,7 @@ pub(crate) struct Health {
     pub(crate) flow: AtomicU64,
     /// The slow part of the cost, and until when it is fresh.
     cost: AtomicU64,
-    pub(crate) gate: AtomicU64,
+    pub(super) gate: Gate,
     /// Nanoseconds, and when they were noted; zero where no call has ended well.
     latency: AtomicU64,
     /// The share of good answers, and when it was noted; zero for all.
@@ -68,22 +65,13 @@ pub(crate) enum Availability {
 }
 
 impl Health {
-    /// `ramp`: the end of its slow start, and how long that is.
-    pub(crate) fn new(
-        watched: bool,
-        has_account: bool,
-        limited: bool,
-        ramp: Option<(Tick, Duration)>,
-    ) -> Self {
-        let flag = |is: bool, flag: u64| if is { flag } else { 0 };
-        let gate = flag(watched, WATCHED) | flag(has_account, HAS_ACCOUNT) | flag(limited, LIMITED);
-        let ramp = ramp.map_or(0, |(from, length)| ramp_word(from, length));
+    pub(crate) fn new(beginning: Beginning) -> Self {
         Self {
             flow: AtomicU64::default(),
             cost: AtomicU64::default(),
             latency: AtomicU64::default(),
             ratio: AtomicU64::default(),
-            gate: AtomicU64::new(gate | ramp),
+            gate: Gate::new(beginning),
             failure_state: OnceLock::new(),
         }
     }
@@ -107,37 +95,33 @@ impl Health {
     /// Whether nothing is to be asked before it is chosen.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.gate.load(Relaxed) & !WATCHED == 0
+        self.gate.is_plain()
     }
 
     /// From now on successes matter, whatever was before.
     pub(crate) fn watch(&self) {
-        self.gate.fetch_or(WATCHED, SeqCst);
+        self.gate.watch();
     }
 
     /// It serves in its tier.
     pub(crate) fn enroll(&self, endpoint: EndpointRef<'_>) {
-        endpoint
-            .set_state
-            .enroll(endpoint.tier, || self.gate.fetch_and(!AWAY, SeqCst) & EJECTED != 0);
+        endpoint.set_state.enroll(endpoint.tier, || self.gate.come());
     }
 
     /// It gets no more calls, whatever becomes of those that are under way.
     pub(crate) fn strike_off(&self, endpoint: EndpointRef<'_>) {
-        endpoint
-            .set_state
-            .strike_off(endpoint.tier, || self.gate.fetch_or(AWAY, SeqCst) & EJECTED != 0);
+        endpoint.set_state.strike_off(endpoint.tier, || self.gate.go_away());
     }
 
     /// It is no longer in the set: what becomes of its calls matters to nobody.
     pub(crate) fn leave(&self) {
-        self.gate.fetch_or(GONE, SeqCst);
+        self.gate.leave();
     }
 
     /// The part of the cost of a call that does not hang on what is in flight.
     #[inline]
     pub(crate) fn cost(&self, set_state: &SetState, now: Tick) -> f32 {
-        let (cost, until) = take_context(self.cost.load(Relaxed));
+        let (cost, until) = unpack(self.cost.load(Relaxed));
         if now < until { cost } else { self.fresh_cost(set_state, now) }
     }
 
@@ -181,7 +165,7 @@ impl Health {
     }
 
     pub(crate) fn ratio(&self, now: Tick) -> f32 {
-        match take_context(self.ratio.load(Relaxed)) {
+        match unpack(self.ratio.load(Relaxed)) {
             (0.0, _) => 1.0,
             (ratio, at) => {
                 let forgiven = toward(ratio, 1.0, left(now.saturating_sub(at), HEALTH_DECAY));
@@ -207,7 +191,7 @@ impl Health {
 
     /// The same in nanoseconds, 0 where it is not known.
     pub(crate) fn nanos(&self) -> f32 {
-        take_context(self.latency.load(Relaxed)).0
+        unpack(self.latency.load(Relaxed)).0
     }
 
     /// The latency of good answers; what is usual in the set where it is not known, and 0 where nothing is.
@@ -220,13 +204,12 @@ impl Health {
 
     /// When a latency was noted last.
     pub(crate) fn sampled_at(&self) -> Tick {
-        take_context(self.latency.load(Relaxed)).1
+        unpack(self.latency.load(Relaxed)).1
     }
 
     /// The average, which goes back to what is usual while no call tells more.
     fn expected(&self, set_state: &SetState, now: Tick) -> f32 {
-        let (usual, (average, at)) =
-            (set_state.typical(), take_context(self.latency.load(Relaxed)));
+        let (usual, (average, at)) = (set_state.typical(), unpack(self.latency.load(Relaxed)));
         match average {
             0.0 => usual,
             _ if usual == 0.0 => average,
@@ -238,7 +221,7 @@ impl Health {
     /// the same for an endpoint with many calls and for one with few.
     #[inline]
     pub(crate) fn sample(&self, took: Duration, set_state: &SetState, now: Tick) {
-        let (before, at) = take_context(self.latency.load(Relaxed));
+        let (before, at) = unpack(self.latency.load(Relaxed));
         if now <= at && before > 0.0 {
             return;
         }
@@ -258,32 +241,30 @@ impl Health {
     }
 
     pub(crate) fn availability(&self, endpoint: EndpointRef<'_>, now: Tick) -> Availability {
-        let gate = self.gate.load(SeqCst);
-        if gate & (GONE | BARRED) != 0 {
+        let gate = self.gate.read();
+        if gate.is_barred() {
             return Availability::Never;
         }
         let rest = self.rest(endpoint).map_or(CoolState::Over, |rest| rest.at(now));
         if let CoolState::Until(until) = rest {
             return Availability::Cools(until);
         }
-        if gate & EJECTED != 0 {
+        if gate.is_ejected() {
             let next =
                 self.failure_state.get().map(|failure_state| failure_state.next_trial.load(SeqCst));
             return Availability::Ejected(next.unwrap_or(now));
         }
-        match rest {
-            _ if gate & DOWN != 0 => Availability::Down,
-            CoolState::Trial => Availability::CoolTrial,
-            _ if gate & RAMPS != 0 => self.ramp(gate, now),
-            _ => Availability::Serves,
+        match (rest, gate.ramp()) {
+            _ if gate.is_down() => Availability::Down,
+            (CoolState::Trial, _) => Availability::CoolTrial,
+            (_, Some(ramp)) => self.ramp(ramp, now),
+            (_, None) => Availability::Serves,
         }
     }
 
-    fn ramp(&self, gate: u64, now: Tick) -> Availability {
-        let (until, length) = ramp(gate);
+    fn ramp(&self, (until, length): (Tick, Tick), now: Tick) -> Availability {
         if now >= until || length == 0 {
-            let over = |gate: u64| (gate & LAST_TICK == until).then_some(without_ramp(gate));
-            let _ = self.gate.fetch_update(SeqCst, SeqCst, over);
+            self.gate.end_ramp(until);
             return Availability::Serves;
         }
         let share = 1.0 - (until - now) as f32 / length as f32;

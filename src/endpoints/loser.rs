@@ -1,12 +1,11 @@
 //! What it tells of an endpoint that another attempt was faster.
 
 use super::endpoint_ref::EndpointRef;
-use super::gate::WATCHED;
 use super::health::{Health, duration};
 use crate::attempt::Ending;
 use crate::circuit::Admission;
 use crate::clock::Instant;
-use crate::ewma::{pack, take_context};
+use crate::ewma::{pack, unpack};
 use crate::sync::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ impl Health {
         let age = now.saturating_duration_since(started);
         let (began, ms) = (endpoint.set_state.tick_of(started), endpoint.set_state.tick(now));
         let failure_state = self.failure_state(endpoint);
-        let silence = take_context(failure_state.silence.load(SeqCst));
+        let silence = unpack(failure_state.silence.load(SeqCst));
         let goes_on = silence.0 > 0.0;
         // what losers add to the latency from its beginning on is no measure for them
         let (usual, since) =
@@ -50,7 +49,7 @@ impl Health {
             if !goes_on {
                 failure_state.losers.store(0, SeqCst);
                 failure_state.silence.store(pack(usual, since), SeqCst);
-                self.gate.fetch_or(WATCHED, SeqCst);
+                self.gate.watch();
             }
             let losers = failure_state.losers.fetch_add(1, SeqCst) + 1;
             let silent = age.max(Duration::from_millis(ms.saturating_sub(since)));

@@ -41,6 +41,7 @@ pub(crate) use self::{
     config::SetConfig,
     endpoint_ref::EndpointRef,
     endpoints::EndpointSet,
+    gate::Beginning,
     health::{Availability, Health},
     set::{Band, Member, Snapshot, Tier},
     set_state::SetState,

@@ -297,7 +297,7 @@ impl Default for CheckStreak {
 }
 
 impl CheckStreak {
-    /// Returns what is to be configured, if that is another thing than before.
+    /// Returns what is to be told, if that is another thing than before.
     fn add(&mut self, found: Checked, config: &ProbeConfig) -> Option<Checked> {
         let holds = match found {
             Checked::Misconfigured => true,

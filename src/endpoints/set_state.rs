@@ -1,8 +1,8 @@
-//! What the endpoints of a set share: their clock, their config, and how many of them rest.
+//! What the endpoints of a set share: their clock, their settings, and how many of them rest.
 
 use super::config::SetConfig;
 use crate::clock::{Instant, Millis};
-use crate::ewma::{LAST_TICK, Tick, pack, take_context, tick};
+use crate::ewma::{LAST_TICK, Tick, pack, tick, unpack};
 use crate::padded::CachePadded;
 use crate::ratio::Ratio;
 use crate::rng::{Draws, Rng, Seeds};
@@ -79,7 +79,7 @@ impl SetState {
         set_state
     }
 
-    /// The time since the set_state was made.
+    /// The time since the set was made.
     #[inline]
     pub(crate) fn at(&self, instant: Instant) -> Duration {
         self.ticks.passed(instant)
@@ -100,7 +100,7 @@ impl SetState {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes other config for all that happens from now on.
+    /// Takes other settings for all that happens from now on.
     pub(crate) fn tell(&self, config: SetConfig) {
         self.words.0.whole_latency.store(config.whole_latency.into(), SeqCst);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
@@ -149,13 +149,13 @@ impl SetState {
     /// The median latency in nanoseconds, 0 where none is known.
     #[inline]
     pub(crate) fn typical(&self) -> f32 {
-        take_context(self.words.0.typical.load(Relaxed)).0
+        unpack(self.words.0.typical.load(Relaxed)).0
     }
 
     /// Whether the median should be taken anew.
     #[inline]
     pub(crate) fn typical_is_old(&self, now: Tick) -> bool {
-        now >= take_context(self.words.0.typical.load(Relaxed)).1
+        now >= unpack(self.words.0.typical.load(Relaxed)).1
     }
 
     pub(crate) fn set_typical(&self, nanos: f32, until: Tick) {

@@ -14,7 +14,7 @@ const LARGE_PAUSE: Tick = 10;
 
 #[derive(Debug)]
 pub(crate) struct Situation {
-    /// The changes of the set_state that it knows of.
+    /// The changes of the set that it knows of.
     seen: AtomicU64,
     /// Until when nothing changes by itself.
     until: AtomicU64,

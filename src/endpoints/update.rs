@@ -3,9 +3,6 @@
 use super::endpoint_ref::EndpointRef;
 use super::events::notify;
 use super::failure_state::{Checked, FailureState};
-use super::gate::{
-    ATTENTION, AWAY, BARRED, COOLS, DOWN, EJECTED, GONE, WATCHED, ramp_word, without_ramp,
-};
 use super::health::{FEW, Health, SUCCESS};
 use crate::attempt::Ending;
 use crate::circuit::{Admission, CallVerdict, Change, CircuitState};
@@ -36,7 +33,7 @@ impl Health {
         started: Option<Instant>,
         now: Instant,
     ) {
-        if self.gate.load(Relaxed) & ATTENTION != 0 {
+        if !self.gate.is_calm() {
             let head = started.map(|_| now);
             return self.succeeded_after_trouble(endpoint, admission, started, head, now);
         }
@@ -127,7 +124,7 @@ impl Health {
             if let (Some(rest), Some(started)) = (self.rest(endpoint), started) {
                 rest.succeeded(endpoint.set_state.tick_of(started));
                 if rest.is_forgotten(ms) {
-                    self.gate.fetch_and(!COOLS, SeqCst);
+                    self.gate.end_cooling();
                 }
             }
         }
@@ -137,10 +134,10 @@ impl Health {
             && failure_state.checked() == Checked::HEALTHY
             && failure_state.lingering(endpoint.set_state.typical(), ms) < FEW;
         if calm && !endpoint.set_state.config().watches_successes() {
-            self.gate.fetch_and(!WATCHED, SeqCst);
+            self.gate.unwatch();
             // a silence may have begun in this moment
             if failure_state.silence.load(SeqCst) != 0 {
-                self.gate.fetch_or(WATCHED, SeqCst);
+                self.gate.watch();
             }
         }
         endpoint.freed();
@@ -163,7 +160,7 @@ impl Health {
         let effect = ending.effect();
         let verdict = ending.verdict(effect.endpoint, false);
         if verdict == CallVerdict::Good {
-            if self.gate.load(Relaxed) & ATTENTION == 0 {
+            if self.gate.is_calm() {
                 self.flow.fetch_add(SUCCESS - 1, SeqCst);
                 // the latency of the head was noted when that came
                 if let Some(started) = ending.started.filter(|_| endpoint.set_state.whole_latency())
@@ -177,7 +174,7 @@ impl Health {
             return self.succeeded_after_trouble(endpoint, admission, ending.started, head, now);
         }
         self.end();
-        if self.gate.load(SeqCst) & GONE != 0 {
+        if self.gate.read().is_gone() {
             return endpoint.freed();
         }
         let failure_state = self.failure_state(endpoint);
@@ -199,7 +196,7 @@ impl Health {
         }
         let look = if verdict == CallVerdict::Bad {
             if self.counts(admission) {
-                self.gate.fetch_or(WATCHED, SeqCst);
+                self.gate.watch();
                 self.set_ratio(self.ratio(ms) * AFTER_FAILURE, ms);
                 self.publish(endpoint.set_state, ms);
             }
@@ -240,7 +237,7 @@ impl Health {
                 pack(failure_state.lingering(usual, now) + 1.0 - took / usual, now),
                 Relaxed,
             );
-            self.gate.fetch_or(WATCHED, SeqCst);
+            self.gate.watch();
             self.publish(endpoint.set_state, now);
         }
     }
@@ -260,7 +257,7 @@ impl Health {
         }
         let rest = endpoint.account.unwrap_or(&failure_state.cool);
         let until = rest.throttled(now, began, hint, most, endpoint.set_state.jitter());
-        self.gate.fetch_or(COOLS | WATCHED, SeqCst);
+        self.gate.cool();
         endpoint.set_state.changed();
         tracing::debug!(
             target: "tower_failover::balance",
@@ -286,11 +283,11 @@ impl Health {
             self.changed(endpoint, failure_state, change, now);
         } else if look {
             let eject = || {
-                if self.gate.load(SeqCst) & AWAY != 0 {
+                if self.gate.read().is_away() {
                     return None;
                 }
                 let change = failure_state.circuit.look(admission, hint, now)?;
-                self.gate.fetch_or(EJECTED, SeqCst);
+                self.gate.eject();
                 Some(change)
             };
             if let Some(change) = endpoint.set_state.eject(endpoint.tier, eject) {
@@ -319,10 +316,7 @@ impl Health {
             self.set_ratio(RETURNED, ms);
             self.publish(endpoint.set_state, ms);
             let length = RAMP.saturating_mul(failure_state.in_a_row.load(SeqCst).max(1) as u32);
-            let ramp = ramp_word(ms, length.min(LONGEST_RAMP));
-            let back = |gate: u64| Some(without_ramp(gate) & !EJECTED | ramp | WATCHED);
-            let gate = self.gate.fetch_update(SeqCst, SeqCst, back).unwrap_or_default();
-            if gate & (EJECTED | AWAY) == EJECTED {
+            if self.gate.take_back(ms, length.min(LONGEST_RAMP)) {
                 endpoint.set_state.returned(endpoint.tier);
             }
             endpoint.set_state.changed();
@@ -340,16 +334,11 @@ impl Health {
     ) {
         let (at, ms) = (endpoint.set_state.at(now), endpoint.set_state.tick(now));
         let failure_state = self.failure_state(endpoint);
-        let flag = match failure_state.check(probe, found) {
-            Checked::Serves(_) => 0,
-            Checked::Down => DOWN,
-            Checked::Misconfigured => BARRED,
-        };
-        let change = |gate: u64| Some(gate & !(DOWN | BARRED) | flag | WATCHED);
-        let before = self.gate.fetch_update(SeqCst, SeqCst, change).unwrap_or_default();
+        let worst = failure_state.check(probe, found);
+        let (before, changed) = self.gate.check(worst);
         self.publish(endpoint.set_state, ms);
-        if before & (DOWN | BARRED) != flag {
-            if flag == 0 && before & EJECTED != 0 {
+        if changed {
+            if before.is_ejected() && matches!(worst, Checked::Serves(_)) {
                 // live failures outrank a probe that passes: an ejected endpoint gets a trial, at once
                 failure_state.circuit.hasten(at);
                 self.republish(endpoint, failure_state, at);

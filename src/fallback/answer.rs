@@ -113,7 +113,7 @@ impl<T: Clone> Clone for Backup<T> {
     }
 }
 
-/// A layer that was not configured yet what stands in for a failed answer.
+/// A layer that was not told yet what stands in for a failed answer.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Undecided;

@@ -306,7 +306,7 @@ where
                 because: outcome,
                 untouched: !sent || known.effect(&evidence).untouched,
                 sent,
-                // an answer that won't be configured goes now, an error stays as the source of another
+                // an answer that won't be told goes now, an error stays as the source of another
                 first: Some(result).filter(|result| policy.first_result || result.is_err()),
                 request: Some(request),
                 withdrawal,

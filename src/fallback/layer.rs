@@ -183,7 +183,7 @@ impl<T, C, P> FallbackLayer<Backup<T>, C, P> {
     }
 
     /// Pays for calls of the backup from this account. Default: they are free, since the backup is
-    /// not the service that is in failure_state.
+    /// not the service that is in trouble.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.policy.budget = Some(budget);
         self

@@ -1,4 +1,4 @@
-//! What a fallback layer was configured, and what it tells.
+//! The configuration of a fallback layer, and what it says of an answer.
 
 use super::handle::FallbackCounts;
 use crate::attempt::Attempts;
@@ -20,7 +20,7 @@ pub struct Failed<Res, Kept = ()> {
     /// How many attempts were made: 0 where the service was not ready to take one, and 1 where the
     /// record of the attempts can't travel.
     pub attempts: u32,
-    /// What was kept of the request, `()` unless the layer was configured to keep something.
+    /// What was kept of the request, `()` unless the layer was told to keep something.
     pub kept: Kept,
 }
 

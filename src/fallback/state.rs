@@ -40,7 +40,7 @@ pin_project! {
 /// Why the backup stands in, and what for.
 pub(super) struct Switch<Request, Res> {
     pub(super) because: Outcome,
-    /// The first result, as far as it may still be configured.
+    /// The first result, as far as it may still be told.
     pub(super) first: Option<Result<Res, BoxError>>,
     /// The first service did none of the work.
     pub(super) untouched: bool,
@@ -102,7 +102,7 @@ impl<T, F, Request, Res> Standby<T, F, Request, Res> {
         }
     }
 
-    /// Takes what is configured about the first result.
+    /// Takes what is told about the first result.
     pub(super) fn take_first(self: Pin<&mut Self>) -> Option<Result<Res, BoxError>> {
         self.project().switch.first.take()
     }

@@ -1,4 +1,4 @@
-//! What the layer was told.
+//! The configuration of the layer.
 
 use std::fmt;
 use std::time::Duration;

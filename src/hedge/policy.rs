@@ -1,4 +1,4 @@
-//! What a hedge layer was configured.
+//! The configuration of a hedge layer.
 
 use super::delay::{Delay, Percentile, Wait};
 use super::handle::HedgeCounts;

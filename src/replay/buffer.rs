@@ -114,7 +114,7 @@ impl<B> Keeper<B> {
         self.copy(|_, _| Vec::new())
     }
 
-    /// A copy for an attempt in the cursor of all others, whose bodies are lost.
+    /// A copy for an attempt in the place of all others, whose bodies are lost.
     pub(super) fn instead(&self) -> Option<BodyCopy<B>> {
         self.copy(State::lose_all_but)
     }
@@ -150,7 +150,7 @@ impl<B> State<B> {
         self.first + self.frames.len()
     }
 
-    /// A cursor at the start, where a dropped reader was if there is one.
+    /// A place at the start, where a dropped reader was if there is one.
     fn new_cursor(&mut self) -> usize {
         let free = self.cursors.iter().position(|cursor| matches!(cursor, Cursor::Gone));
         let cursor = free.unwrap_or(self.cursors.len());

@@ -22,7 +22,7 @@ pin_project! {
     /// The future of [`Retry`](super::Retry).
     ///
     /// `S` is the service that is called and `F` its future. No bound on `S` stands here: rustc would
-    /// have to show retry in every task that sends the future to a thread that it holds, and can't for
+    /// have to show again in every task that sends the future to a thread that it holds, and can't for
     /// services with a `BoxError`.
     pub struct RetryFuture<S, F, C, P, Req>
     where
@@ -39,14 +39,14 @@ pin_project! {
     enum State<F> {
         // an attempt is on its way
         Attempt { #[pin] future: F },
-        // the next one waits its delay, and then for the service to be ready retry
+        // the next one waits its delay, and then for the service to be ready again
         Between,
     }
 }
 
 /// All that stays in its place from attempt to attempt.
 struct Parts<S, C, P, Copies, Request, L> {
-    /// The service that was ready and called: it will be ready retry before the next attempt.
+    /// The service that was ready and called: it will be ready again before the next attempt.
     inner: S,
     policy: Arc<RetryPolicy<C, P>>,
     copies: Option<Copies>,
@@ -187,7 +187,7 @@ where
             }
             Some(copies) => {
                 next.ask(policy, state, outcome, &evidence, now).and_then(|delay| {
-                    // one that was prepared and never sent serves retry
+                    // one that was prepared and never sent serves again
                     next.request = next.request.take().or_else(|| policy.kind.instead(copies));
                     next.request.as_ref().map(|_| delay).ok_or(GaveUp::NotReplayable)
                 })
@@ -232,7 +232,7 @@ where
     where
         P: Replay<Req, Copies = Copies, Request = Request>,
     {
-        // polled retry after a panic
+        // polled again after a panic
         let Some(retry) = self.retry.as_pin_mut() else { return Poll::Pending };
         let mut retry = retry.project();
         if let Some(sleep) = retry.sleep.as_mut().as_pin_mut() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower_layer::Layer;
 
-/// Sends requests retry that failed. The [module page](super) has the defaults and their order.
+/// Sends requests again that failed. The [module page](super) has the defaults and their order.
 ///
 /// # Sharing
 ///

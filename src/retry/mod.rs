@@ -1,7 +1,7 @@
-//! Sends requests retry that failed.
+//! Sends requests again that failed.
 //!
 //! Use it when failures pass: a connection that was cut, a server that restarts, a throttle that asks
-//! to come retry. Don't when the service is down for longer ([`fallback`](crate::fallback) answers
+//! to come again. Don't when the service is down for longer ([`fallback`](crate::fallback) answers
 //! then), or when the caller retries by itself: attempts multiply.
 //!
 //! Why budgets, and not only a number of retries? In an outage every request fails, and with two
@@ -103,7 +103,7 @@
 //! | [`deadline`](RetryLayer::deadline) | none but the request's own | no retry, unless `min_attempt` is zero too |
 //! | [`min_attempt`](RetryLayer::min_attempt) | 10 ms | an attempt may start at the deadline |
 //! | [`max_hint`](RetryLayer::max_hint) | 60 s | no hint is waited for |
-//! | [`replay_limit`](RetryLayer::replay_limit) | 64 KiB | a body of which something was sent is not sent retry |
+//! | [`replay_limit`](RetryLayer::replay_limit) | 64 KiB | a body of which something was sent is not sent again |
 //!
 //! # Order
 //!
@@ -112,7 +112,7 @@
 //!
 //! # Readiness and clones
 //!
-//! The service that was polled ready makes the first attempt, and is polled ready retry before each
+//! The service that was polled ready makes the first attempt, and is polled ready again before each
 //! further one. Nothing is reserved during a delay. An error of `poll_ready` before the first attempt
 //! is the caller's to see; during a retry it is judged like a failed attempt. Clones of the service
 //! share the budget and the counts. A service between two retry layers that does not pass `poll_ready`
@@ -145,7 +145,7 @@
 //!             ▲               └─ failed ─► repeatable? ─► retries left? ─► budget? ─┐   ▲
 //!             │                                │ no            │ no          │ no   │   │
 //!             │                                └───────────────┴─────────────┴──────│───┤
-//!             └─ ready retry ◄─ delay ◄─ copy of the request ◄─ time left? ◄────────┘   │
+//!             └─ ready again ◄─ delay ◄─ copy of the request ◄─ time left? ◄────────┘   │
 //!                                                                   │ no                │
 //!                                                                   └───────────────────┘
 //! ```
@@ -157,7 +157,7 @@
 //! [`Attempts`](crate::Attempts) says that another endpoint is left to try, there is no delay. A
 //! refusal made on our own side goes elsewhere or nowhere.
 //!
-//! The first failure of a request makes one small allocation, for the timer and the next of what
+//! The first failure of a request makes one small allocation, for the timer and the plan of what
 //! comes; a good call makes none of its own. Where attempts fail at once and nothing delays the next,
 //! other tasks get their turn after every 32.
 //!

@@ -1,4 +1,4 @@
-//! What a retry layer was configured.
+//! The configuration of a retry layer.
 
 use super::handle::RetryCounts;
 use crate::backoff::Backoff;
@@ -43,7 +43,7 @@ impl<C, P> RetryPolicy<C, P> {
         }
     }
 
-    /// Whether the request can be sent retry, if it fails and may have done the work.
+    /// Whether the request can be sent again, if it fails and may have done the work.
     pub(super) fn may_follow<Req>(&self, copies: &P::Copies) -> bool
     where
         P: Replay<Req>,

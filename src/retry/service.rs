@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// Sends requests retry that failed; made by [`RetryLayer`](super::RetryLayer).
+/// Sends requests again that failed; made by [`RetryLayer`](super::RetryLayer).
 ///
 /// # Clones
 ///

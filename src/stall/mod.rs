@@ -146,7 +146,7 @@
 //!
 //! A frame that is ready at once costs a few instructions and no look at the clock. The timer is made
 //! the first time that the body is waited for, which is the one allocation; it is not set anew with each frame,
-//! but, when it goes off, to the earliest time at which a limit can be broken. Waiters needs a tokio
+//! but, when it goes off, to the earliest time at which a limit can be broken. Waiting needs a tokio
 //! runtime with time enabled.
 
 mod body;

@@ -3,7 +3,7 @@
 use crate::attempt::{AttemptObserver, Ending};
 use crate::circuit::Admission;
 use crate::clock::{self, Instant};
-use crate::endpoints::{EndpointRef, Health, SetConfig, SetState};
+use crate::endpoints::{Beginning, EndpointRef, Health, SetConfig, SetState};
 use crate::ewma::{left, toward};
 use crate::outcome::Outcome;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -28,7 +28,7 @@ pub(super) struct Tracked {
 impl Tracked {
     pub(super) fn new() -> Arc<Self> {
         let set_state = SetState::new(SetConfig::default(), clock::now());
-        let health = Health::new(false, false, false, None);
+        let health = Health::new(Beginning::default());
         let tracked = Self { set_state, health, failed_at: AtomicU64::default() };
         tracked.health.enroll(tracked.endpoint_ref());
         Arc::new(tracked)

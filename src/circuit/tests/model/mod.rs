@@ -1,4 +1,4 @@
-//! The whole circuit against a model that keeps every outcome in a list and has no eras, no published and
+//! The whole circuit against a model that keeps every outcome in a list and has no eras, no words and
 //! no atomics: milliseconds, plain states, and windows that are emptied by emptying them.
 
 mod counted;
