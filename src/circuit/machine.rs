@@ -2,6 +2,7 @@
 
 use super::rule::Action;
 use super::share::Share;
+use super::tally::Reached;
 use super::types::{Admission, CallVerdict, CircuitConfig, CircuitState, Mode, Refused, When};
 use crate::backoff::Progress;
 use crate::window::{Era, LAST_ERA};
@@ -272,8 +273,7 @@ impl Machine {
         &mut self,
         config: &CircuitConfig,
         admission: Admission,
-        action: Action,
-        severity: f64,
+        Reached { action, severity }: Reached,
         hint: Option<Duration>,
         now: Duration,
     ) {

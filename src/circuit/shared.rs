@@ -325,11 +325,8 @@ impl Circuit {
             .tallies
             .iter()
             .filter_map(|tally| tally.reached(now, tally.era(admission.when, admission.when)?));
-        let Reached { action, severity } = reached.max_by(Reached::by_gravity)?;
-        self.change(now, |machine, config| {
-            machine.trip(config, admission, action, severity, hint, now);
-        })
-        .1
+        let reached = reached.max_by(Reached::by_gravity)?;
+        self.change(now, |machine, config| machine.trip(config, admission, reached, hint, now)).1
     }
 
     /// A trial has ended, after what a call that ended so does.

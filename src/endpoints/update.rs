@@ -23,6 +23,18 @@ const RETURNED: f32 = 0.8;
 const RAMP: Duration = Duration::from_secs(1);
 const LONGEST_RAMP: Duration = Duration::from_secs(10);
 
+/// A call that has ended, and was counted.
+#[derive(Clone, Copy, Debug)]
+struct Concluded {
+    admission: Admission,
+    verdict: CallVerdict,
+    /// Up to the head of its answer, and in all.
+    took: Option<(Duration, Duration)>,
+    hint: Option<Duration>,
+    /// It may have reached a rule.
+    look: bool,
+}
+
 impl Health {
     /// A call that went well has ended.
     #[inline]
@@ -129,7 +141,8 @@ impl Health {
             }
         }
         let look = failure_state.circuit.succeeded(admission, took, at);
-        self.go_on(endpoint, failure_state, admission, CallVerdict::Good, took, None, look, at);
+        let call = Concluded { admission, verdict: CallVerdict::Good, took, hint: None, look };
+        self.go_on(endpoint, failure_state, call, at);
         let calm = self.ratio.load(Relaxed) == 0
             && failure_state.checked() == Checked::HEALTHY
             && failure_state.lingering(endpoint.set_state.typical(), ms) < FEW;
@@ -205,7 +218,8 @@ impl Health {
             failure_state.circuit.said_nothing();
             false
         };
-        self.go_on(endpoint, failure_state, admission, verdict, took, hint, look, at);
+        let call = Concluded { admission, verdict, took, hint, look };
+        self.go_on(endpoint, failure_state, call, at);
         endpoint.freed();
     }
 
@@ -266,18 +280,14 @@ impl Health {
     }
 
     /// What the end of a call brings about beyond being counted.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of the end of a call")]
     fn go_on(
         &self,
         endpoint: EndpointRef<'_>,
         failure_state: &FailureState,
-        admission: Admission,
-        verdict: CallVerdict,
-        took: Option<(Duration, Duration)>,
-        hint: Option<Duration>,
-        look: bool,
+        call: Concluded,
         now: Duration,
     ) {
+        let Concluded { admission, verdict, took, hint, look } = call;
         if admission.is_trial() {
             let change = failure_state.circuit.trial_ended(admission, verdict, took, hint, now);
             self.changed(endpoint, failure_state, change, now);

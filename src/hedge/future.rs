@@ -154,13 +154,7 @@ where
         loop {
             let mut by_hedge = first.is_none();
             while let Some((outcome, result)) = first.take().or_else(|| parts.poll_hedges(cx)) {
-                let runs = this.first.runs() || parts.race().runs();
-                let wins = match outcome.race_result() {
-                    RaceResult::Wins => true,
-                    RaceResult::WinsAlone => parts.policy.neutral_wins || !runs,
-                    RaceResult::Loses(_) => false,
-                };
-                if wins {
+                if parts.wins(outcome, this.first.runs()) {
                     drop_loser(|| this.first.set(First::Over));
                     return Poll::Ready(parts.win((outcome, result), by_hedge));
                 }
@@ -236,6 +230,17 @@ where
         self.copies.is_some()
             && self.state.delay.is_some()
             && self.race.get().is_none_or(|race| race.has_turns(&self.policy, &self.state))
+    }
+
+    /// Whether an answer of this outcome is the answer, where the first attempt runs or not.
+    fn wins(&mut self, outcome: Outcome, first_runs: bool) -> bool {
+        match outcome.race_result() {
+            RaceResult::Wins => true,
+            RaceResult::WinsAlone => {
+                self.policy.neutral_wins || !(first_runs || self.race().runs())
+            }
+            RaceResult::Loses(_) => false,
+        }
     }
 
     fn next_due(&self, due: Instant, sent: bool, now: Instant) -> Option<Instant> {

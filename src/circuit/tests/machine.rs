@@ -63,7 +63,7 @@ impl Steps {
         severity: f64,
         hint: Option<Duration>,
     ) -> CircuitState {
-        self.machine.trip(&self.config, call, action, severity, hint, self.now);
+        self.machine.trip(&self.config, call, Reached { action, severity }, hint, self.now);
         self.state()
     }
 
