@@ -1,5 +1,6 @@
 //! The states alone: each line of their table.
 
+use super::super::tally::Reached;
 use super::super::machine::Machine;
 use super::super::rule::Action;
 use super::*;
