@@ -1,11 +1,12 @@
 //! What every call writes, spread over cache lines so that threads don't wait for one another's.
 
 use crate::padded::CachePadded;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 
 pub(crate) const STRIPES: usize = 8;
 

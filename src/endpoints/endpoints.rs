@@ -1,11 +1,11 @@
 //! The handle of a set: what is in it, from outside.
 
+use super::availability::Availability;
 use super::config::SetConfig;
 use super::content::{Changes, Content};
 use super::endpoint::{Endpoint, EndpointInfo, checked_weight};
 use super::failure_state::OutcomeCounts;
 use super::gate::Beginning;
-use super::health::Availability;
 use super::health::Health;
 use super::set::{Band, CHUNK, Member, Snapshot};
 use super::set_state::SetState;

@@ -1,5 +1,6 @@
 //! What is kept of an endpoint from its first bad answer on.
 
+use super::checked::Checked;
 use super::config::SetConfig;
 use super::cool_down::CoolDown;
 use crate::circuit::Circuit;
@@ -89,44 +90,6 @@ impl FailureState {
         let worst = findings.values().copied().fold(Checked::HEALTHY, Checked::worse);
         self.checked.store(worst.word(), SeqCst);
         worst
-    }
-}
-
-/// What probes have found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Checked {
-    /// It serves, as well as this: 1 is whole.
-    Serves(f32),
-    Down,
-    /// Calls can't go well until somebody does something: a credential was refused.
-    Misconfigured,
-}
-
-impl Checked {
-    pub(crate) const HEALTHY: Self = Self::Serves(1.0);
-
-    const fn word(self) -> u64 {
-        match self {
-            Self::Serves(factor) => factor.to_bits() as u64,
-            Self::Down => 1 << 32,
-            Self::Misconfigured => 2 << 32,
-        }
-    }
-
-    fn from_word(word: u64) -> Self {
-        match word >> 32 {
-            0 => Self::Serves(f32::from_bits(word as u32)),
-            1 => Self::Down,
-            _ => Self::Misconfigured,
-        }
-    }
-
-    fn worse(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Misconfigured, _) | (_, Self::Misconfigured) => Self::Misconfigured,
-            (Self::Down, _) | (_, Self::Down) => Self::Down,
-            (Self::Serves(one), Self::Serves(other)) => Self::Serves(one.min(other)),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks that are made of endpoints from time to time, apart from live traffic.
 
+use super::checked::Checked;
 use super::endpoints::{EndpointSet, Endpoints};
-use super::failure_state::Checked;
 use super::set::Member;
 use crate::clock;
 use crate::error::InvalidSetting;
