@@ -64,6 +64,10 @@ struct BudgetConfig {
 /// Each allowance is kept within reach of the withdrawals: at most its bank above them, so that
 /// idleness saves up no burst, and at most as much below, so that a long time in which the other one
 /// paid leaves no debt behind.
+///
+/// `SeqCst`: a withdrawal compares the sum of all with the allowances, which are other words, and has to see
+/// what was credited or given back before it. It happens when something has failed or takes long; the deposits,
+/// which all requests make, are apart and relaxed.
 struct Account {
     config: BudgetConfig,
     /// What each request pays in.

@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicUsize;
 
 pub(crate) const STRIPES: usize = 8;
 
-/// A sum that threads add to side by side.
+/// A sum that threads add to side by side. Relaxed: each part is added and taken once in one word, and nothing
+/// else is read because of it.
 #[derive(Debug, Default)]
 pub(crate) struct StripedSum([CachePadded<AtomicU64>; STRIPES]);
 
@@ -95,6 +96,7 @@ impl<T: fmt::Debug> fmt::Debug for StripedRef<T> {
 /// The stripe of this thread, below [`STRIPES`].
 #[inline]
 pub(crate) fn stripe() -> usize {
+    // Relaxed: threads that get the same stripe are slower, and nothing else
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     // none at first; without a destructor, so that it is there to the very end of the thread
     thread_local!(static STRIPE: Cell<usize> = const { Cell::new(STRIPES) });

@@ -10,6 +10,10 @@ use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
 use std::collections::BTreeMap;
 
 /// The state of an endpoint that has failed at some time.
+///
+/// `SeqCst` where one word is compared with another, or with the gate: the silence, which is noted before the
+/// gate is watched; what checks found; the times of trials and returns, which are read after the circuit or the gate has
+/// said that they matter. Relaxed: `lingers`, of which an estimate is made. All of it happens after a failure.
 #[derive(Debug)]
 pub(crate) struct FailureState {
     pub(crate) circuit: Circuit,
@@ -93,7 +97,7 @@ impl FailureState {
     }
 }
 
-/// Calls that did not go well.
+/// Calls that did not go well. Relaxed: statistics, nothing else is read because of them.
 #[derive(Debug, Default)]
 pub(crate) struct OutcomeCounters {
     failures: AtomicU64,

@@ -17,8 +17,9 @@
 //! The word is changed by read-modify-writes only, so that no flag is lost. Those are `SeqCst`, since what they
 //! say is compared with other words: with the changes that a set counts, and with the silence of an endpoint.
 //! The two looks on the way of a good call are `Relaxed`: a call that ends as the flag is set may be counted as
-//! one that ended just before. `EJECTED` and `AWAY` change under the lock of the set's census, which counts
-//! them. `tests/loom/gate.rs` explores it.
+//! one that ended just before. `EJECTED` and `AWAY` are set, and `AWAY` is cleared, under the lock of the set's
+//! census, which counts them. A return clears `EJECTED` before it takes that lock; the same write tells it
+//! whether it is the one that has to count. `tests/loom/gate.rs` explores it.
 
 use super::checked::Checked;
 use crate::ewma::{LAST_TICK, Tick, tick};

@@ -36,6 +36,10 @@ const PATIENCE: u64 = 10;
 pub(crate) const SUCCESS: u64 = 1 << 24;
 
 /// One endpoint's health; the calls to it are recorded here.
+///
+/// Relaxed, but for the gate and the ends of calls: a cost, a latency and a share of good answers are estimates
+/// that each stand in one word with their time. The end of a call, and the look whether there is room, are
+/// `SeqCst`, since they are compared with [`Waiters`](crate::waiters::Waiters).
 // in this order, so that all a choice reads stands together
 #[repr(C)]
 pub(crate) struct Health {

@@ -115,6 +115,7 @@ impl<S> Endpoints<S> {
     /// probes of a set, the worst finding counts for each endpoint. Live failures outrank a check that
     /// passes: an endpoint that was ejected then gets its trial at once, and no more.
     pub fn probe<K: Check<S>>(&self, check: K) -> Probe<S, K> {
+        // Relaxed: each is handed out once, and that is all
         static IDS: AtomicU64 = AtomicU64::new(0);
         let config = ProbeConfig {
             id: IDS.fetch_add(1, Relaxed),

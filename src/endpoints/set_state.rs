@@ -25,23 +25,26 @@ pub(crate) struct SetState {
     /// Who waits for an endpoint, and who for the end of a call as well.
     waiters: Waiters,
     room: Waiters,
-    /// The calls that wait for the end of another one.
+    /// The calls that wait for the end of another one. `SeqCst`, as what they wait by; a call that does not see
+    /// one that has just come goes before it.
     queue: AtomicU64,
     config: RwLock<Arc<SetConfig>>,
     census: Census,
-    /// When there is another call although all rest.
+    /// When there is another call although all rest. `SeqCst`: taken by one in one read-modify-write, and
+    /// only when all rest.
     last_hope: AtomicU64,
     seeds: Seeds,
-    /// For the draws of each stripe.
+    /// For the draws of each stripe. Relaxed: chance.
     draws: [CachePadded<AtomicU64>; STRIPES],
 }
 
 #[derive(Debug, Default)]
 struct Words {
     changes: ChangeCount,
-    /// The median latency, and until when it is taken for that.
+    /// The median latency, and until when it is taken for that. Relaxed: an estimate in one word.
     typical: AtomicU64,
-    /// Whether latencies are those of whole answers.
+    /// Whether latencies are those of whole answers. Relaxed where it is read: a setting holds for calls that
+    /// see it.
     whole_latency: AtomicU64,
 }
 

@@ -13,6 +13,10 @@ use std::sync::Arc;
 const LARGE: usize = 2_000;
 const LARGE_PAUSE: Tick = 10;
 
+/// What was found by the last look.
+///
+/// `SeqCst`, as the [`ChangeCount`] that `seen` is compared with. It is written under the lock, and `seen` last: so
+/// what is read after a `seen` that is new is of that look, or of a later one.
 #[derive(Debug)]
 pub(crate) struct Situation {
     /// The changes of the set that it knows of.

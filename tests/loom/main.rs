@@ -1,11 +1,13 @@
-//! The circuit and its windows, explored by [loom] in every order that three threads can take.
+//! The circuit and its windows, the words of a set of endpoints, those who wait and the budget, explored by
+//! [loom] in every order that three threads can take.
 //!
 //! The sources are compiled here a second time, over a model of `crate::sync`; so the crate itself needs
 //! no feature and no `cfg` for it. Each model runs twice: with loads as loads, which may be stale, and
 //! with loads as read-modify-writes. The second is needed since loom keeps the last access of each object
 //! only: a thread's own load hides another's, and orders in which nothing but loads came before are not
 //! tried. How many interleavings there are is held to a floor, so that a model that explores nothing any
-//! more is noticed; and each must find the bugs that are planted beneath it.
+//! more is noticed; and each must find the bugs that are planted beneath it. A model that gives false alarms
+//! with stale loads says why, and is reported as ignored there.
 //!
 //! This is no libtest harness, since that would run the unit tests of the sources over the model. Its
 //! output and its arguments are those of one.
