@@ -3,9 +3,9 @@
 use crate::clock::{self, Instant};
 use crate::ratio::Ratio;
 use crate::striped::StripedSum;
+use crate::sync::{AtomicU64, Mutex, Ordering::SeqCst};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One extra attempt, in the unit of the account. A deposit is a ratio of it, so that ratios down to
@@ -64,6 +64,10 @@ struct BudgetConfig {
 /// Each allowance is kept within reach of the withdrawals: at most its bank above them, so that
 /// idleness saves up no burst, and at most as much below, so that a long time in which the other one
 /// paid leaves no debt behind.
+///
+/// `SeqCst`: a withdrawal compares the sum of all with the allowances, which are other words, and has to see
+/// what was credited or given back before it. It happens when something has failed or takes long; the deposits,
+/// which all requests make, are apart and relaxed.
 struct Account {
     config: BudgetConfig,
     /// What each request pays in.
@@ -83,7 +87,7 @@ struct Account {
 
 /// By which the account knows what comes in during a bank's time. All three change together, or an
 /// hour's deposits could be counted as those of a moment.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Span {
     /// When it began, in nanoseconds since the account was opened.
     began: u64,
@@ -281,7 +285,7 @@ impl Account {
 
     fn credit_deposits(&self, now: u64) {
         // nobody waits: whoever holds it credits the same deposits
-        let Ok(mut span) = self.span.try_lock() else { return };
+        let Some(mut span) = self.span.try_lock() else { return };
         let earned = self.deposits.take();
         span.earned = span.earned.saturating_add(earned);
         let length = now.saturating_sub(span.began);

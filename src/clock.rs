@@ -71,6 +71,7 @@ thread_local! {
 
 impl<const PLACE: usize> Steps<PLACE> {
     pub(crate) fn new(began: Instant, step: Duration) -> Self {
+        // Relaxed: each is handed out once, and that is all
         static IDS: AtomicU64 = AtomicU64::new(1);
         Self { id: IDS.fetch_add(1, Relaxed), began, step: step.max(Duration::from_nanos(1)) }
     }

@@ -30,6 +30,8 @@ pub(crate) struct Histogram([OnceLock<Box<Stripe>>; STRIPES]);
 #[derive(Default)]
 struct Stripe([Slice; SLICES as usize]);
 
+/// The counts are relaxed: a percentile is made of many, and one that is not seen yet does not change it. Who
+/// begins a slice is decided by the `fetch_max` of its name alone, whatever its ordering.
 struct Slice {
     /// One more than its number; zero before the first.
     name: AtomicU64,

@@ -77,8 +77,11 @@
 //! Limit rates or cut slow attempts (tower's own layers do), continue a broken stream by replaying
 //! text, count tokens, translate between providers, find endpoints ([`follow`](balance::Endpoints::follow) takes
 //! them from a tower `Discover`), or spawn tasks: probes and `follow` are futures to be spawned. On the way of
-//! a good call it takes no lock but that of a streaming request body, allocates nothing of its own for
-//! a `Clone` request, and boxes no future.
+//! a good call it allocates nothing of its own for a `Clone` request, and boxes no future. The
+//! locks that it takes are few, and none is held while anything is awaited: a balancer finds its set behind a
+//! read lock of the thread's stripe, and reads the settings behind another one while a body has nothing yet; a
+//! breaker with a circuit for each key takes the lock of its map; and a request that streams, or that carries a
+//! record, takes its own. The guide lists them under `architecture`.
 //!
 //! # Guide
 //!

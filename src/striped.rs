@@ -1,15 +1,17 @@
 //! What every call writes, spread over cache lines so that threads don't wait for one another's.
 
 use crate::padded::CachePadded;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 
 pub(crate) const STRIPES: usize = 8;
 
-/// A sum that threads add to side by side.
+/// A sum that threads add to side by side. Relaxed: each part is added and taken once in one word, and nothing
+/// else is read because of it.
 #[derive(Debug, Default)]
 pub(crate) struct StripedSum([CachePadded<AtomicU64>; STRIPES]);
 
@@ -94,6 +96,7 @@ impl<T: fmt::Debug> fmt::Debug for StripedRef<T> {
 /// The stripe of this thread, below [`STRIPES`].
 #[inline]
 pub(crate) fn stripe() -> usize {
+    // Relaxed: threads that get the same stripe are slower, and nothing else
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     // none at first; without a destructor, so that it is there to the very end of the thread
     thread_local!(static STRIPE: Cell<usize> = const { Cell::new(STRIPES) });

@@ -7,7 +7,10 @@ use std::task::Waker;
 /// The tasks that wait: all of them are woken, since each may have left.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
+    /// Relaxed: each number is handed out once, and that is all.
     next: AtomicU64,
+    /// Written under the lock. `SeqCst`: one that waits writes it and then reads the word that it waits for, and
+    /// whoever changes that word reads this one after it. In one order of all, one of them sees the other.
     count: AtomicU64,
     wakers: Mutex<BTreeMap<u64, Waker>>,
 }

@@ -33,6 +33,9 @@ fn is_newer(a: Era, b: Era) -> bool {
 ///
 /// A slice is one word, which holds its number and its count together: whoever finds the number of
 /// an earlier round starts the count anew in the same write, so nothing is lost at a slice's edge.
+///
+/// `SeqCst`: a call is counted in one word and its hit in two others, and whoever counts the hit that reaches
+/// a rule sees all calls and hits that came before. So of two that reach it together, one at least knows.
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
     /// Nanoseconds of a slice.
@@ -243,7 +246,8 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 
 /// The last so many calls, whenever they were.
 ///
-/// Each slot of the ring and each sum is a word with its era, so that none needs to be cleared.
+/// Each slot of the ring and each sum is a word with its era, so that none needs to be cleared. `SeqCst`, as in
+/// a [`TimeWindow`].
 #[derive(Debug)]
 pub(crate) struct CountWindow {
     /// The next slot, counted on to twice the length, so that it tells a ring that was filled.
@@ -297,7 +301,8 @@ impl CountWindow {
     }
 }
 
-/// So many hits one after another.
+/// So many hits one after another. One word, whose own order is enough; `SeqCst` as the windows that stand
+/// beside it.
 #[derive(Debug, Default)]
 pub(crate) struct Streak(AtomicU64);
 

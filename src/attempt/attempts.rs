@@ -59,6 +59,8 @@ pub struct Attempts {
     deadline: Option<Deadline>,
 }
 
+/// Hedges run side by side, so that each count is changed by one read-modify-write. `SeqCst`, although no
+/// word is compared with another one: they are written once an attempt, and less would save nothing.
 struct SharedRecord {
     started: AtomicU32,
     retries: AtomicU32,

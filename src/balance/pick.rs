@@ -52,7 +52,7 @@ impl<A> Ask<'_, A> {
         if self.set_state.typical_is_old(self.now) {
             set_typical(snapshot, self.set_state, self.now);
         }
-        if snapshot.situation.is_well(self.set_state, self.now) {
+        if snapshot.situation.is_well(self.set_state.changes(), self.now) {
             if let Some(tier) = snapshot.tiers.first() {
                 let look = self.look(snapshot, tier, false);
                 if let Some(choice) = tier.bands.first().and_then(|band| look.in_band(band, draws))

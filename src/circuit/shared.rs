@@ -29,7 +29,8 @@ pub(crate) struct Circuit {
     machine: Mutex<Machine>,
 }
 
-/// What every call reads. Written under the lock only.
+/// What every call reads. Written under the lock only. `SeqCst`: a call that sees a new period also sees what was
+/// done before it began.
 #[derive(Debug, Default)]
 struct Published {
     /// The period and generation while every call is let through, and else [`When::NEVER`].
@@ -40,7 +41,7 @@ struct Published {
     flows: AtomicU64,
 }
 
-/// What every call of a stripe writes.
+/// What every call of a stripe writes. Relaxed: a statistic and an average, which no rule goes by.
 #[derive(Debug, Default)]
 struct StripeCounts {
     successes: AtomicU64,
@@ -48,7 +49,7 @@ struct StripeCounts {
     latency: AtomicU64,
 }
 
-/// Written on the bad path only.
+/// Written on the bad path only. Relaxed: statistics, nothing else is read because of them.
 #[derive(Debug, Default)]
 struct CallCounts {
     failures: AtomicU64,

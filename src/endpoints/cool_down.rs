@@ -12,6 +12,11 @@ const BY_TRIAL: u64 = 2;
 const TRIAL: Tick = 1_000;
 
 /// A rest, which is only ever made longer.
+///
+/// `SeqCst`: the words are compared with each other, and all but `at` happens when something was throttled.
+/// Each of them is right by itself: `until` only grows, and a trial is taken by one. Together they may be
+/// seen as between two answers. So two answers that come in the same instant may both count as one more in a
+/// row, which makes the rest longer; and one who looked before another's answer may still take its trial.
 #[derive(Debug, Default)]
 pub(crate) struct CoolDown {
     until: AtomicU64,

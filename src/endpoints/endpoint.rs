@@ -79,7 +79,7 @@ impl<S> Endpoint<S> {
         self
     }
 
-    /// Says where it is. Default: nowhere. The [layer](super::BalanceLayer::zones) says which are near.
+    /// Says where it is. Default: nowhere. The [layer](crate::balance::BalanceLayer::zones) says which are near.
     pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.extras().zone = Some(zone.into());
         self
@@ -93,7 +93,7 @@ impl<S> Endpoint<S> {
     }
 
     /// Sets how many calls may be in flight to it, up to the ends of their bodies. Default: as the
-    /// [layer](super::BalanceLayer::max_in_flight) says.
+    /// [layer](crate::balance::BalanceLayer::max_in_flight) says.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<S> Endpoint<S> {
         Ok(self)
     }
 
-    /// Adds a label for the [filter](super::BalanceLayer::allow) to read, such as a model that it serves.
+    /// Adds a label for the [filter](crate::balance::BalanceLayer::allow) to read, such as a model that it serves.
     pub fn label(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.extras().labels.insert(key.into(), value.into());
         self
@@ -132,6 +132,7 @@ impl<S> fmt::Debug for Endpoint<S> {
 pub struct EndpointInfo {
     name: Arc<str>,
     extras: Option<Box<Extras>>,
+    /// Relaxed: it counts for the choices that see it.
     weight: AtomicU32,
     tier: u8,
 }

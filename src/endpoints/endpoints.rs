@@ -1,11 +1,11 @@
 //! The handle of a set: what is in it, from outside.
 
+use super::availability::Availability;
 use super::config::SetConfig;
 use super::content::{Changes, Content};
 use super::endpoint::{Endpoint, EndpointInfo, checked_weight};
 use super::failure_state::OutcomeCounts;
 use super::gate::Beginning;
-use super::health::Availability;
 use super::health::Health;
 use super::set::{Band, CHUNK, Member, Snapshot};
 use super::set_state::SetState;
@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// A set of endpoints: made from [`Endpoint`]s, wrapped by a [`BalanceLayer`](super::BalanceLayer), and
+/// A set of endpoints: made from [`Endpoint`]s, wrapped by a [`BalanceLayer`](crate::balance::BalanceLayer), and
 /// changed while it serves.
 ///
 /// ```
@@ -150,7 +150,7 @@ impl<S> Endpoints<S> {
 
     /// Puts an endpoint in. One of the same name is replaced: calls to that go on, and how they end does
     /// not touch the new one. An endpoint that comes into a tier which serves already starts slowly, see
-    /// [`slow_start`](super::BalanceLayer::slow_start).
+    /// [`slow_start`](crate::balance::BalanceLayer::slow_start).
     pub fn insert(&self, endpoint: Endpoint<S>) {
         self.apply([Edit::Insert(endpoint)]);
     }

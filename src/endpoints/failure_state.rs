@@ -1,5 +1,6 @@
 //! What is kept of an endpoint from its first bad answer on.
 
+use super::checked::Checked;
 use super::config::SetConfig;
 use super::cool_down::CoolDown;
 use crate::circuit::Circuit;
@@ -9,6 +10,10 @@ use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
 use std::collections::BTreeMap;
 
 /// The state of an endpoint that has failed at some time.
+///
+/// `SeqCst` where one word is compared with another, or with the gate: the silence, which is noted before the
+/// gate is watched; what checks found; the times of trials and returns, which are read after the circuit or the gate has
+/// said that they matter. Relaxed: `lingers`, of which an estimate is made. All of it happens after a failure.
 #[derive(Debug)]
 pub(crate) struct FailureState {
     pub(crate) circuit: Circuit,
@@ -92,45 +97,7 @@ impl FailureState {
     }
 }
 
-/// What probes have found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Checked {
-    /// It serves, as well as this: 1 is whole.
-    Serves(f32),
-    Down,
-    /// Calls can't go well until somebody does something: a credential was refused.
-    Misconfigured,
-}
-
-impl Checked {
-    pub(crate) const HEALTHY: Self = Self::Serves(1.0);
-
-    const fn word(self) -> u64 {
-        match self {
-            Self::Serves(factor) => factor.to_bits() as u64,
-            Self::Down => 1 << 32,
-            Self::Misconfigured => 2 << 32,
-        }
-    }
-
-    fn from_word(word: u64) -> Self {
-        match word >> 32 {
-            0 => Self::Serves(f32::from_bits(word as u32)),
-            1 => Self::Down,
-            _ => Self::Misconfigured,
-        }
-    }
-
-    fn worse(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Misconfigured, _) | (_, Self::Misconfigured) => Self::Misconfigured,
-            (Self::Down, _) | (_, Self::Down) => Self::Down,
-            (Self::Serves(one), Self::Serves(other)) => Self::Serves(one.min(other)),
-        }
-    }
-}
-
-/// Calls that did not go well.
+/// Calls that did not go well. Relaxed: statistics, nothing else is read because of them.
 #[derive(Debug, Default)]
 pub(crate) struct OutcomeCounters {
     failures: AtomicU64,

@@ -17,10 +17,11 @@
 //! The word is changed by read-modify-writes only, so that no flag is lost. Those are `SeqCst`, since what they
 //! say is compared with other words: with the changes that a set counts, and with the silence of an endpoint.
 //! The two looks on the way of a good call are `Relaxed`: a call that ends as the flag is set may be counted as
-//! one that ended just before. `EJECTED` and `AWAY` change under the lock of the set's census, which counts
-//! them. `tests/loom/gate.rs` explores it.
+//! one that ended just before. `EJECTED` and `AWAY` are set, and `AWAY` is cleared, under the lock of the set's
+//! census, which counts them. A return clears `EJECTED` before it takes that lock; the same write tells it
+//! whether it is the one that has to count. `tests/loom/gate.rs` explores it.
 
-use super::failure_state::Checked;
+use super::checked::Checked;
 use crate::ewma::{LAST_TICK, Tick, tick};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Gate {
 
     /// Whether a success is no more than a number and a latency.
     #[inline]
-    pub(super) fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.0.load(Relaxed) & ATTENTION == 0
     }
 
@@ -92,32 +93,36 @@ impl Gate {
         self.0.fetch_or(WATCHED, SeqCst);
     }
 
-    /// A success is a number and a latency again.
-    pub(super) fn unwatch(&self) {
+    /// A success is a number and a latency again, unless a silence has begun in this moment: it is noted before
+    /// `watch`, and so either it is seen here or its `watch` comes after this.
+    pub(crate) fn unwatch(&self, silence: &AtomicU64) {
         self.0.fetch_and(!WATCHED, SeqCst);
+        if silence.load(SeqCst) != 0 {
+            self.watch();
+        }
     }
 
     /// Its tier counts it from now on; tells whether as ejected.
-    pub(super) fn come(&self) -> bool {
+    pub(crate) fn come(&self) -> bool {
         self.0.fetch_and(!AWAY, SeqCst) & EJECTED != 0
     }
 
     /// Its tier does not count it from now on; tells whether it did as ejected.
-    pub(super) fn go_away(&self) -> bool {
+    pub(crate) fn go_away(&self) -> bool {
         self.0.fetch_or(AWAY, SeqCst) & EJECTED != 0
     }
 
     /// It is no longer in the set.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.0.fetch_or(GONE, SeqCst);
     }
 
-    pub(super) fn eject(&self) {
+    pub(crate) fn eject(&self) {
         self.0.fetch_or(EJECTED, SeqCst);
     }
 
     /// It is back from an ejection, with a ramp of this length; tells whether its tier counted it as ejected.
-    pub(super) fn take_back(&self, now: Tick, length: Duration) -> bool {
+    pub(crate) fn take_back(&self, now: Tick, length: Duration) -> bool {
         let ramp = ramp_word(now, length);
         let back = |word: u64| Some(without_ramp(word) & !EJECTED | ramp | WATCHED);
         let before = self.0.fetch_update(SeqCst, SeqCst, back).unwrap_or_default();
@@ -125,17 +130,17 @@ impl Gate {
     }
 
     /// It asked for a rest.
-    pub(super) fn cool(&self) {
+    pub(crate) fn cool(&self) {
         self.0.fetch_or(COOLS | WATCHED, SeqCst);
     }
 
     /// Its rest is forgotten.
-    pub(super) fn end_cooling(&self) {
+    pub(crate) fn end_cooling(&self) {
         self.0.fetch_and(!COOLS, SeqCst);
     }
 
     /// Checks found this, as the worst of all; returns what was so before, and whether that is another thing.
-    pub(super) fn check(&self, found: Checked) -> (Reading, bool) {
+    pub(crate) fn check(&self, found: Checked) -> (Reading, bool) {
         let flag = match found {
             Checked::Serves(_) => 0,
             Checked::Down => DOWN,
@@ -147,7 +152,7 @@ impl Gate {
     }
 
     /// The ramp that ends then is over; another one goes on.
-    pub(super) fn end_ramp(&self, until: Tick) {
+    pub(crate) fn end_ramp(&self, until: Tick) {
         let over = |word: u64| (word & LAST_TICK == until).then_some(without_ramp(word));
         let _ = self.0.fetch_update(SeqCst, SeqCst, over);
     }

@@ -1,9 +1,11 @@
 //! What is known of one endpoint.
 
+use super::availability::Availability;
+use super::checked::Checked;
 use super::cool_down::{CoolDown, CoolState};
 use super::endpoint_ref::EndpointRef;
 use super::events::notify;
-use super::failure_state::{Checked, FailureState, OutcomeCounts};
+use super::failure_state::{FailureState, OutcomeCounts};
 use super::gate::{Beginning, Gate};
 use super::set_state::SetState;
 use crate::circuit::{Admission, CircuitState};
@@ -34,6 +36,10 @@ const PATIENCE: u64 = 10;
 pub(crate) const SUCCESS: u64 = 1 << 24;
 
 /// One endpoint's health; the calls to it are recorded here.
+///
+/// Relaxed, but for the gate and the ends of calls: a cost, a latency and a share of good answers are estimates
+/// that each stand in one word with their time. The end of a call, and the look whether there is room, are
+/// `SeqCst`, since they are compared with [`Waiters`](crate::waiters::Waiters).
 // in this order, so that all a choice reads stands together
 #[repr(C)]
 pub(crate) struct Health {
@@ -47,21 +53,6 @@ pub(crate) struct Health {
     /// The share of good answers, and when it was noted; zero for all.
     pub(crate) ratio: AtomicU64,
     pub(crate) failure_state: OnceLock<Box<FailureState>>,
-}
-
-/// Whether an endpoint can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Availability {
-    Serves,
-    /// This share of its weight counts.
-    Ramps(f32),
-    /// Not before then, unless there is a panic; then it may have a trial.
-    Ejected(Tick),
-    Down,
-    Cools(Tick),
-    /// It has cooled down, and one call may see whether that was enough.
-    CoolTrial,
-    Never,
 }
 
 impl Health {
@@ -105,12 +96,12 @@ impl Health {
 
     /// It serves in its tier.
     pub(crate) fn enroll(&self, endpoint: EndpointRef<'_>) {
-        endpoint.set_state.enroll(endpoint.tier, || self.gate.come());
+        endpoint.set_state.census().enroll(endpoint.tier, || self.gate.come());
     }
 
     /// It gets no more calls, whatever becomes of those that are under way.
     pub(crate) fn strike_off(&self, endpoint: EndpointRef<'_>) {
-        endpoint.set_state.strike_off(endpoint.tier, || self.gate.go_away());
+        endpoint.set_state.census().strike_off(endpoint.tier, || self.gate.go_away());
     }
 
     /// It is no longer in the set: what becomes of its calls matters to nobody.

@@ -12,6 +12,10 @@
 //! On the way of a good call these are a few relaxed atomics; all else is behind a lock and happens when
 //! something fails. The endpoints of a set share a `SetState`, which knows how many of them rest.
 
+mod availability;
+mod census;
+mod change_count;
+mod checked;
 mod config;
 mod content;
 mod cool_down;
@@ -38,11 +42,12 @@ mod weights;
 #[cfg(feature = "http")]
 pub use self::http_check::HttpCheck;
 pub(crate) use self::{
+    availability::Availability,
     config::SetConfig,
     endpoint_ref::EndpointRef,
     endpoints::EndpointSet,
     gate::Beginning,
-    health::{Availability, Health},
+    health::Health,
     set::{Band, Member, Snapshot, Tier},
     set_state::SetState,
     tiers::Load,

@@ -1,7 +1,7 @@
 //! Checks that are made of endpoints from time to time, apart from live traffic.
 
+use super::checked::Checked;
 use super::endpoints::{EndpointSet, Endpoints};
-use super::failure_state::Checked;
 use super::set::Member;
 use crate::clock;
 use crate::error::InvalidSetting;
@@ -115,6 +115,7 @@ impl<S> Endpoints<S> {
     /// probes of a set, the worst finding counts for each endpoint. Live failures outrank a check that
     /// passes: an endpoint that was ejected then gets its trial at once, and no more.
     pub fn probe<K: Check<S>>(&self, check: K) -> Probe<S, K> {
+        // Relaxed: each is handed out once, and that is all
         static IDS: AtomicU64 = AtomicU64::new(0);
         let config = ProbeConfig {
             id: IDS.fetch_add(1, Relaxed),

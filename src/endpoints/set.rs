@@ -1,9 +1,9 @@
 //! The set as one moment has it. Changes make another snapshot, which shares with the one before all
 //! that is the same: members stand in chunks, and only the chunk of the changed one is copied.
 
+use super::availability::Availability;
 use super::endpoint::EndpointInfo;
 use super::endpoint_ref::EndpointRef;
-use super::health::Availability;
 use super::health::Health;
 use super::set_state::SetState;
 use super::situation::{Situation, Survey};
@@ -281,11 +281,12 @@ impl<S> Snapshot<S> {
     /// The loads of the tiers.
     pub(crate) fn loads(&self, set_state: &SetState, now: Tick) -> Arc<[Load]> {
         let size = (self.tiers.len(), self.len());
-        self.situation.loads(set_state, now, size, || self.survey(now))
+        self.situation.loads(set_state.changes(), now, size, || {
+            self.survey(Survey::new(set_state.config().panic_threshold), now)
+        })
     }
 
-    fn survey(&self, now: Tick) -> Survey {
-        let mut survey = Survey::new();
+    fn survey(&self, mut survey: Survey, now: Tick) -> Survey {
         for tier in &self.tiers {
             let endpoints = tier.members().map(|member| {
                 let availability = member.health.availability(member.endpoint_ref(), now);

@@ -1,17 +1,16 @@
-//! What the endpoints of a set share: their clock, their settings, and how many of them rest.
+//! What the endpoints of a set share: their clock, their settings, and who waits for one of them.
 
+use super::census::Census;
+use super::change_count::ChangeCount;
 use super::config::SetConfig;
 use crate::clock::{Instant, Millis};
 use crate::ewma::{LAST_TICK, Tick, pack, tick, unpack};
 use crate::padded::CachePadded;
-use crate::ratio::Ratio;
 use crate::rng::{Draws, Rng, Seeds};
 use crate::striped::{STRIPES, stripe};
-use crate::sync::{Mutex, Ordering::Relaxed, Ordering::SeqCst};
+use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::waiters::Waiters;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,38 +25,27 @@ pub(crate) struct SetState {
     /// Who waits for an endpoint, and who for the end of a call as well.
     waiters: Waiters,
     room: Waiters,
-    /// The calls that wait for the end of another one.
+    /// The calls that wait for the end of another one. `SeqCst`, as what they wait by; a call that does not see
+    /// one that has just come goes before it.
     queue: AtomicU64,
     config: RwLock<Arc<SetConfig>>,
-    census: Mutex<BTreeMap<u8, Count>>,
-    /// When there is another call although all rest.
+    census: Census,
+    /// When there is another call although all rest. `SeqCst`: taken by one in one read-modify-write, and
+    /// only when all rest.
     last_hope: AtomicU64,
     seeds: Seeds,
-    /// For the draws of each stripe.
+    /// For the draws of each stripe. Relaxed: chance.
     draws: [CachePadded<AtomicU64>; STRIPES],
 }
 
 #[derive(Debug, Default)]
 struct Words {
-    /// Counts the changes of what endpoints can be chosen.
-    changes: AtomicU64,
-    /// The median latency, and until when it is taken for that.
+    changes: ChangeCount,
+    /// The median latency, and until when it is taken for that. Relaxed: an estimate in one word.
     typical: AtomicU64,
-    /// Whether latencies are those of whole answers.
+    /// Whether latencies are those of whole answers. Relaxed where it is read: a setting holds for calls that
+    /// see it.
     whole_latency: AtomicU64,
-}
-
-/// The endpoints of a tier that are not drained.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    endpoints: u32,
-    ejected: u32,
-}
-
-impl Count {
-    fn serving(self) -> u32 {
-        self.endpoints.saturating_sub(self.ejected)
-    }
 }
 
 impl SetState {
@@ -69,7 +57,7 @@ impl SetState {
             room: Waiters::default(),
             queue: AtomicU64::default(),
             config: RwLock::default(),
-            census: Mutex::default(),
+            census: Census::default(),
             last_hope: AtomicU64::default(),
             seeds: Seeds::random(),
             draws: Default::default(),
@@ -112,15 +100,14 @@ impl SetState {
         self.words.0.whole_latency.load(Relaxed) != 0
     }
 
-    /// The number of the changes so far.
     #[inline]
-    pub(crate) fn changes(&self) -> u64 {
-        self.words.0.changes.load(SeqCst)
+    pub(crate) fn changes(&self) -> &ChangeCount {
+        &self.words.0.changes
     }
 
     /// Other endpoints can be chosen than before.
     pub(crate) fn changed(&self) {
-        self.words.0.changes.fetch_add(1, SeqCst);
+        self.words.0.changes.note();
         self.waiters.wake();
     }
 
@@ -191,58 +178,14 @@ impl SetState {
         Rng::new(self.seeds.next()).share()
     }
 
-    /// Counts an endpoint; `ejected` is asked where no other one can be ejected or leave.
-    pub(crate) fn enroll(&self, tier: u8, ejected: impl FnOnce() -> bool) {
-        let mut census = self.census.lock();
-        let count = census.entry(tier).or_default();
-        count.endpoints += 1;
-        count.ejected += u32::from(ejected());
+    pub(crate) fn census(&self) -> &Census {
+        &self.census
     }
 
-    pub(crate) fn strike_off(&self, tier: u8, ejected: impl FnOnce() -> bool) {
-        if let Some(count) = self.census.lock().get_mut(&tier) {
-            count.endpoints = count.endpoints.saturating_sub(1);
-            count.ejected = count.ejected.saturating_sub(ejected().into());
-        }
-    }
-
-    /// Ejects an endpoint if its tier can spare it: not the last one of the set, and of a tier without a
-    /// backup not more than the share that may be.
+    /// Ejects an endpoint if its tier can spare it.
     pub(crate) fn eject<T>(&self, tier: u8, eject: impl FnOnce() -> Option<T>) -> Option<T> {
-        let most = self.config().max_ejected;
-        let mut census = self.census.lock();
-        if !may_eject(&census, tier, most) {
-            return None;
-        }
-        let ejected = eject();
-        if ejected.is_some() {
-            census.entry(tier).or_default().ejected += 1;
-        }
-        ejected
+        self.census.eject(tier, self.config().max_ejected, eject)
     }
-
-    pub(crate) fn returned(&self, tier: u8) {
-        if let Some(count) = self.census.lock().get_mut(&tier) {
-            count.ejected = count.ejected.saturating_sub(1);
-        }
-    }
-}
-
-fn may_eject(census: &BTreeMap<u8, Count>, tier: u8, most: Ratio) -> bool {
-    let serving: u32 = census.values().map(|count| count.serving()).sum();
-    if serving <= 1 {
-        return false;
-    }
-    if census
-        .range(tier.saturating_add(1)..)
-        .any(|(later, count)| *later > tier && count.serving() > 0)
-    {
-        return true;
-    }
-    let count = census.get(&tier).copied().unwrap_or_default();
-    let share = (f64::from(count.endpoints) * most.get()) as u32;
-    let at_least = u32::from(count.endpoints >= 2 && most.get() > 0.0);
-    count.ejected < share.max(at_least)
 }
 
 impl fmt::Debug for SetState {

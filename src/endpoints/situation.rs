@@ -1,10 +1,11 @@
 //! How the tiers of a snapshot stand: looked up anew when an endpoint rests or returns, and not at
 //! every pick.
 
-use super::health::Availability;
-use super::set_state::SetState;
+use super::availability::Availability;
+use super::change_count::ChangeCount;
 use super::tiers::{Count, Load, loads};
 use crate::ewma::{LAST_TICK, Tick};
+use crate::ratio::Ratio;
 use crate::sync::{AtomicU64, Mutex, Ordering::SeqCst};
 use std::sync::Arc;
 
@@ -12,6 +13,10 @@ use std::sync::Arc;
 const LARGE: usize = 2_000;
 const LARGE_PAUSE: Tick = 10;
 
+/// What was found by the last look.
+///
+/// `SeqCst`, as the [`ChangeCount`] that `seen` is compared with. It is written under the lock, and `seen` last: so
+/// what is read after a `seen` that is new is of that look, or of a later one.
 #[derive(Debug)]
 pub(crate) struct Situation {
     /// The changes of the set that it knows of.
@@ -26,7 +31,7 @@ pub(crate) struct Situation {
     found: Mutex<Found>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Found {
     at: Tick,
     loads: Arc<[Load]>,
@@ -61,8 +66,8 @@ impl Situation {
 
     /// Whether every endpoint serves.
     #[inline]
-    pub(crate) fn is_well(&self, set_state: &SetState, now: Tick) -> bool {
-        self.seen.load(SeqCst) == set_state.changes()
+    pub(crate) fn is_well(&self, changes: &ChangeCount, now: Tick) -> bool {
+        self.seen.load(SeqCst) == changes.read()
             && now < self.until.load(SeqCst)
             && self.well.load(SeqCst) != 0
     }
@@ -76,13 +81,13 @@ impl Situation {
     /// The loads of so many tiers with so many endpoints; where they have to be looked up anew, `survey` does.
     pub(crate) fn loads(
         &self,
-        set_state: &SetState,
+        changes: &ChangeCount,
         now: Tick,
         (tiers, endpoints): (usize, usize),
         survey: impl FnOnce() -> Survey,
     ) -> Arc<[Load]> {
         let mut found = self.found.lock();
-        let changes = set_state.changes();
+        let changes = changes.read();
         let known = self.seen.load(SeqCst) == changes && now < self.until.load(SeqCst);
         let soon = now < found.at.saturating_add(LARGE_PAUSE) && endpoints > LARGE;
         let same = found.loads.len() == tiers;
@@ -90,7 +95,7 @@ impl Situation {
             return found.loads.clone();
         }
         let survey = survey();
-        let loads = loads(&survey.counts, set_state.config().panic_threshold);
+        let loads = loads(&survey.counts, survey.panic_threshold);
         *found = Found { at: now, loads: loads.into() };
         self.until.store(survey.until, SeqCst);
         self.next_trial.store(survey.next_trial, SeqCst);
@@ -104,6 +109,7 @@ impl Situation {
 /// What a look through the whole set has found.
 #[derive(Debug)]
 pub(crate) struct Survey {
+    panic_threshold: Ratio,
     counts: Vec<Count>,
     until: Tick,
     next_trial: Tick,
@@ -111,8 +117,14 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    pub(crate) const fn new() -> Self {
-        Self { counts: Vec::new(), until: LAST_TICK, next_trial: LAST_TICK, last_resort: LAST_TICK }
+    pub(crate) const fn new(panic_threshold: Ratio) -> Self {
+        Self {
+            panic_threshold,
+            counts: Vec::new(),
+            until: LAST_TICK,
+            next_trial: LAST_TICK,
+            last_resort: LAST_TICK,
+        }
     }
 
     /// Looks at the next tier: at the availability of each endpoint, and when a request that can't be repeated

@@ -1,8 +1,9 @@
 //! How the end of a call changes what is known of its endpoint.
 
+use super::checked::Checked;
 use super::endpoint_ref::EndpointRef;
 use super::events::notify;
-use super::failure_state::{Checked, FailureState};
+use super::failure_state::FailureState;
 use super::health::{FEW, Health, SUCCESS};
 use crate::attempt::Ending;
 use crate::circuit::{Admission, CallVerdict, Change, CircuitState};
@@ -147,11 +148,7 @@ impl Health {
             && failure_state.checked() == Checked::HEALTHY
             && failure_state.lingering(endpoint.set_state.typical(), ms) < FEW;
         if calm && !endpoint.set_state.config().watches_successes() {
-            self.gate.unwatch();
-            // a silence may have begun in this moment
-            if failure_state.silence.load(SeqCst) != 0 {
-                self.gate.watch();
-            }
+            self.gate.unwatch(&failure_state.silence);
         }
         endpoint.freed();
     }
@@ -327,7 +324,7 @@ impl Health {
             self.publish(endpoint.set_state, ms);
             let length = RAMP.saturating_mul(failure_state.in_a_row.load(SeqCst).max(1) as u32);
             if self.gate.take_back(ms, length.min(LONGEST_RAMP)) {
-                endpoint.set_state.returned(endpoint.tier);
+                endpoint.set_state.census().returned(endpoint.tier);
             }
             endpoint.set_state.changed();
         }

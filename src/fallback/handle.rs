@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Written on the bad path only.
+/// Written on the bad path only. Relaxed: statistics, nothing else is read because of them.
 #[derive(Debug, Default)]
 pub(super) struct FallbackCounts {
     failure: AtomicU64,

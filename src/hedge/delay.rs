@@ -115,7 +115,8 @@ pub(super) struct Wait {
     rule: Rule,
     looks: Looks,
     latencies: Histogram,
-    /// One more than the number of the last look; zero before the first.
+    /// One more than the number of the last look; zero before the first. Relaxed, as `found`: whoever sees
+    /// the one and not yet the other goes by the look before, which is as good.
     looked: AtomicU64,
     /// What it found, in nanoseconds.
     found: AtomicU64,

@@ -35,7 +35,8 @@ impl Skipped {
     }
 }
 
-/// Written where a hedge is due, and not on the way of other calls.
+/// Written where a hedge is due, and not on the way of other calls. Relaxed: statistics, nothing else is read
+/// because of them.
 #[derive(Debug, Default)]
 pub(super) struct HedgeCounts {
     hedges: AtomicU64,

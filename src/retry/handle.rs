@@ -32,7 +32,7 @@ impl GaveUp {
     }
 }
 
-/// Written on the bad path only.
+/// Written on the bad path only. Relaxed: statistics, nothing else is read because of them.
 #[derive(Debug, Default)]
 pub(super) struct RetryCounts {
     retries: AtomicU64,

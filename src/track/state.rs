@@ -21,7 +21,7 @@ const FORGOTTEN_IN: f32 = 2_000.0;
 pub(super) struct Tracked {
     pub(super) set_state: SetState,
     pub(super) health: Health,
-    /// When a call failed last.
+    /// When a call failed last. Relaxed: an estimate is made of it.
     failed_at: AtomicU64,
 }
 

@@ -11,8 +11,14 @@ use std::time::Instant;
 
 pub(crate) struct Test {
     pub(crate) name: String,
-    /// What is to be told of it, or what failed.
-    pub(crate) run: Box<dyn Fn() -> Result<String, String> + Sync>,
+    pub(crate) run: Run,
+}
+
+pub(crate) enum Run {
+    /// Returns what is to be told of it, or what failed.
+    Now(Box<dyn Fn() -> Result<String, String> + Sync>),
+    /// It is ignored, for this reason.
+    Never(&'static str),
 }
 
 /// Those of libtest's arguments that choose among the tests; the others change nothing.
@@ -53,16 +59,16 @@ impl Arguments {
         read
     }
 
-    fn choose(&self, name: &str) -> bool {
+    fn choose(&self, Test { name, run }: &Test) -> bool {
         let is = |wanted: &String| if self.exact { name == wanted } else { name.contains(wanted) };
         let named = self.names.is_empty() || self.names.iter().any(is);
-        named && !self.skip.iter().any(is) && !self.ignored
+        named && !self.skip.iter().any(is) && (!self.ignored || matches!(run, Run::Never(_)))
     }
 }
 
 pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
     let (arguments, all) = (Arguments::read(), tests.len());
-    let tests: Vec<_> = tests.into_iter().filter(|test| arguments.choose(&test.name)).collect();
+    let tests: Vec<_> = tests.into_iter().filter(|test| arguments.choose(test)).collect();
     if arguments.list {
         tests.iter().for_each(|test| println!("{}: test", test.name));
         return ExitCode::SUCCESS;
@@ -81,11 +87,12 @@ fn report(tests: &[Test], threads: Option<usize>, filtered_out: usize) -> bool {
         println!("\nfailures:\n");
         failures.iter().for_each(|(name, why)| println!("---- {name} ----\n{why}\n"));
     }
+    let ignored = tests.iter().filter(|test| matches!(test.run, Run::Never(_))).count();
     let (failed, result) = (failures.len(), if failures.is_empty() { "ok" } else { "FAILED" });
     println!(
-        "\ntest result: {result}. {} passed; {failed} failed; 0 ignored; 0 measured; \
+        "\ntest result: {result}. {} passed; {failed} failed; {ignored} ignored; 0 measured; \
          {filtered_out} filtered out; finished in {:.2}s\n",
-        tests.len() - failed,
+        tests.len() - failed - ignored,
         started.elapsed().as_secs_f64(),
     );
     failed > 0
@@ -97,8 +104,15 @@ fn run_all(tests: &[Test], threads: Option<usize>) -> Vec<(String, String)> {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(test) = tests.get(next.fetch_add(1, Relaxed)) {
+            let run = match &test.run {
+                Run::Now(run) => run,
+                Run::Never(why) => {
+                    say(&format!("test {} ... ignored, {why}", test.name));
+                    continue;
+                }
+            };
             let started = now();
-            let result = (test.run)();
+            let result = run();
             let seconds = started.elapsed().as_secs_f64();
             match result {
                 Ok(told) => say(&format!("test {} ... ok <{told}, {seconds:.1} s>", test.name)),

@@ -24,7 +24,7 @@ pub(crate) enum Loads {
 /// A bug, which a model must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plant {
-    /// A compare-and-exchange, and all that is made of one, is a load and then a store.
+    /// Every read-modify-write is a load and then a store.
     Torn,
     /// All orderings are relaxed.
     Relaxed,
@@ -34,6 +34,10 @@ pub(crate) enum Plant {
     KeptPermit,
     /// A call ends with the admission that others get at that time (planted in `calls`).
     Renewed,
+    /// Two steps of a protocol are in the wrong order (planted in the model of it).
+    Swapped,
+    /// What another one may have changed is not looked at again (planted in the model of it).
+    LooksOnce,
 }
 
 thread_local! {
@@ -57,6 +61,10 @@ fn ordering(told: Ordering) -> Ordering {
 pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
 
 impl AtomicU64 {
+    pub(crate) fn new(value: u64) -> Self {
+        Self(loom::sync::atomic::AtomicU64::new(value))
+    }
+
     pub(crate) fn load(&self, order: Ordering) -> u64 {
         match TERMS.get().loads {
             Loads::AsLoads => self.0.load(ordering(order)),
@@ -72,7 +80,50 @@ impl AtomicU64 {
     }
 
     pub(crate) fn fetch_add(&self, amount: u64, order: Ordering) -> u64 {
-        self.0.fetch_add(amount, ordering(order))
+        self.change(
+            order,
+            |word, order| word.fetch_add(amount, order),
+            |old| old.wrapping_add(amount),
+        )
+    }
+
+    pub(crate) fn fetch_sub(&self, amount: u64, order: Ordering) -> u64 {
+        self.change(
+            order,
+            |word, order| word.fetch_sub(amount, order),
+            |old| old.wrapping_sub(amount),
+        )
+    }
+
+    pub(crate) fn fetch_or(&self, flags: u64, order: Ordering) -> u64 {
+        self.change(order, |word, order| word.fetch_or(flags, order), |old| old | flags)
+    }
+
+    pub(crate) fn fetch_and(&self, flags: u64, order: Ordering) -> u64 {
+        self.change(order, |word, order| word.fetch_and(flags, order), |old| old & flags)
+    }
+
+    pub(crate) fn fetch_max(&self, other: u64, order: Ordering) -> u64 {
+        self.change(order, |word, order| word.fetch_max(other, order), |old| old.max(other))
+    }
+
+    pub(crate) fn swap(&self, value: u64, order: Ordering) -> u64 {
+        self.change(order, |word, order| word.swap(value, order), |_| value)
+    }
+
+    /// Does the whole of it at once, unless updates are torn.
+    fn change(
+        &self,
+        order: Ordering,
+        whole: impl FnOnce(&loom::sync::atomic::AtomicU64, Ordering) -> u64,
+        torn: impl FnOnce(u64) -> u64,
+    ) -> u64 {
+        if !is_planted(Plant::Torn) {
+            return whole(&self.0, ordering(order));
+        }
+        let found = self.load(Ordering::Acquire);
+        self.store(torn(found), Ordering::Release);
+        found
     }
 
     pub(crate) fn compare_exchange(
@@ -111,7 +162,7 @@ impl AtomicU64 {
 }
 
 /// `Clone` is asked for by [`Plant::NoLock`] alone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
 #[derive(Debug)]
@@ -126,7 +177,14 @@ impl<T: Clone> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        let held = self.0.lock().unwrap();
+        self.guard(self.0.lock().unwrap())
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        Some(self.guard(self.0.try_lock().ok()?))
+    }
+
+    fn guard<'a>(&'a self, held: loom::sync::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         if is_planted(Plant::NoLock) {
             MutexGuard::Copied { of: self, copy: held.clone() }
         } else {

@@ -1,7 +1,7 @@
 //! Windows to which three threads write.
 
+use crate::explore::side_by_side;
 use crate::window::{CountWindow, Era, MOST_SLICES, TimeWindow, Totals};
-use loom::thread;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +9,6 @@ const SLICE: Duration = Duration::from_secs(1);
 
 const HIT: bool = true;
 const GOOD: bool = false;
-
-/// Two threads do the first two, and this one the last.
-fn side_by_side<T: 'static>(window: &Arc<T>, [one, two, three]: [fn(&T); 3]) {
-    let others = [one, two].map(|work| {
-        let window = window.clone();
-        thread::spawn(move || work(&window))
-    });
-    three(window);
-    others.into_iter().for_each(|other| other.join().unwrap());
-}
 
 fn by_time() -> Arc<TimeWindow> {
     Arc::new(TimeWindow::new(2 * SLICE, 2, false))
