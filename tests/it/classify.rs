@@ -1,6 +1,6 @@
 //! The tables of the built-in classifiers, line by line.
 
-use crate::support::{ms, secs};
+use crate::kit::{ms, secs};
 use http::{Response, StatusCode};
 use std::error::Error;
 use std::fmt;

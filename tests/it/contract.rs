@@ -1,6 +1,6 @@
 //! What every layer keeps, alone and in any order, with tower's own layers between.
 
-use crate::support::{Hostile, Probe, Scripted, ms, secs, sleep};
+use crate::kit::{Gauge, Hostile, Scripted, ms, secs, sleep};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const INSTEAD: u32 = 0;
 #[derive(Clone)]
 struct Job {
     id: u32,
-    _probe: Probe,
+    _gauge: Gauge,
 }
 
 /// Does a job at a time, each in 3 ms, and fails as it is told.
@@ -72,7 +72,7 @@ struct World {
     permits: [Arc<Semaphore>; 2],
     prompt: bool,
     budget: Budget,
-    probe: Probe,
+    gauge: Gauge,
 }
 
 const RETRIES: u64 = 50;
@@ -89,7 +89,7 @@ impl World {
             permits: [Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1))],
             prompt,
             budget: Budget::new().min_per_second(1).bank(secs(RETRIES)),
-            probe: Probe::new(),
+            gauge: Gauge::new(),
         }
     }
 
@@ -112,7 +112,7 @@ impl World {
     }
 
     fn job(&self, id: u32) -> Job {
-        Job { id, _probe: self.probe.clone() }
+        Job { id, _gauge: self.gauge.clone() }
     }
 }
 
@@ -347,7 +347,7 @@ impl fmt::Display for Case {
 /// Waits until nothing is at work any more: a buffer's task may have something to drop.
 async fn settle(world: &World, case: Case) {
     sleep(secs(1)).await;
-    assert_eq!(world.probe.held(), 0, "{case}: a request is held");
+    assert_eq!(world.gauge.held(), 0, "{case}: a request is held");
     assert_eq!(world.free_permits(), [1, 1], "{case}: a permit is held");
 }
 
@@ -420,7 +420,7 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing() {
             }
             drop(call);
             if case.alone {
-                assert_eq!(world.probe.held(), 0, "{case}, {polls} polls");
+                assert_eq!(world.gauge.held(), 0, "{case}, {polls} polls");
                 assert_eq!(world.free_permits(), [1, 1], "{case}, {polls} polls");
                 let extra = world.first.count().saturating_sub(before + 1) as u64;
                 // a retry that a circuit refuses has begun too, and is the last one

@@ -1,7 +1,7 @@
 //! Endpoints that fail: how fast the traffic goes elsewhere, and how it comes back.
 
 use super::world::*;
-use crate::support::{ms, now, secs};
+use crate::kit::{ms, now, secs};
 use tower_failover::balance::EndpointState;
 
 /// What the first of three gets, which does this, of 1 000 calls after the first 50.

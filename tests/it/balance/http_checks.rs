@@ -1,6 +1,6 @@
 //! The usual check of an HTTP endpoint.
 
-use crate::support::{ms, secs, sleep};
+use crate::kit::{ms, secs, sleep};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response};

@@ -1,7 +1,7 @@
 //! Limits of calls in flight, rules of ejection, and the share of what is new.
 
 use super::world::*;
-use crate::support::{ms, now, secs, sleep, timed};
+use crate::kit::{ms, now, secs, sleep, timed};
 use http::Method;
 use std::convert::Infallible;
 use std::sync::Arc;

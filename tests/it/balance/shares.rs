@@ -1,7 +1,7 @@
 //! Who gets how much where all are well.
 
 use super::world::*;
-use crate::support::ms;
+use crate::kit::ms;
 use std::time::Duration;
 use tower_failover::balance::{Endpoint, EndpointState};
 

@@ -1,7 +1,7 @@
 //! Answers that go on after their heads.
 
 use super::world::*;
-use crate::support::{ms, sleep};
+use crate::kit::{ms, sleep};
 use futures_util::FutureExt;
 use http::Method;
 use http_body_util::BodyExt;

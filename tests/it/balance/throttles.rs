@@ -1,7 +1,7 @@
 //! Endpoints that ask for less, and whose calls are spent on trying.
 
 use super::world::*;
-use crate::support::{ms, now, secs, sleep};
+use crate::kit::{ms, now, secs, sleep};
 use http::Method;
 use std::time::Duration;
 use tower::ServiceBuilder;

@@ -1,6 +1,6 @@
 //! Servers that do as they are told, in a set, and the load on it.
 
-use crate::support::{now, sleep};
+use crate::kit::{Dice, look, now, numbered, sleep};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Frame;
@@ -89,7 +89,7 @@ pub(super) struct Server(Arc<Shared>);
 
 struct Shared {
     does: Mutex<Script>,
-    draws: Mutex<u64>,
+    draws: Mutex<Dice>,
     calls: Mutex<Vec<(Instant, Method)>>,
     /// Calls whose answer has not come.
     open: AtomicU32,
@@ -101,7 +101,7 @@ impl Server {
     pub(super) fn new(seed: u64) -> Self {
         Self(Arc::new(Shared {
             does: Mutex::new(Box::new(|_| GOOD)),
-            draws: Mutex::new(seed),
+            draws: Mutex::new(Dice::new(seed)),
             calls: Mutex::default(),
             open: AtomicU32::default(),
         }))
@@ -139,13 +139,9 @@ impl Server {
         self.0.open.load(SeqCst)
     }
 
-    /// A number between 0 and 1, by SplitMix64.
+    /// A number between 0 and 1.
     pub(super) fn draw(&self) -> f64 {
-        let mut state = self.0.draws.lock().unwrap();
-        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        self.0.draws.lock().unwrap().share()
     }
 
     fn time(&self, takes: Takes) -> Duration {
@@ -257,10 +253,7 @@ impl World {
         say: impl Fn(usize, Endpoint<Server>) -> Endpoint<Server>,
     ) -> Self {
         let servers: Vec<_> = (0..count).map(|at| Server::new(at as u64)).collect();
-        let endpoint =
-            |(at, server): (usize, &Server)| say(at, Endpoint::new(at.to_string(), server.clone()));
-        let set = servers.iter().enumerate().map(endpoint).collect();
-        Self { set, servers }
+        Self { set: numbered(&servers, say), servers }
     }
 
     /// Of endpoints in tiers of these sizes.
@@ -310,8 +303,7 @@ impl World {
     }
 
     pub(super) fn seen(&self, at: usize) -> EndpointSnapshot {
-        let name = at.to_string();
-        self.set.snapshot().into_iter().find(|seen| *seen.name == *name).unwrap()
+        look(&self.set, &at.to_string())
     }
 
     pub(super) fn state(&self, at: usize) -> EndpointState {

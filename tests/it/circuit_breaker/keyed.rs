@@ -1,6 +1,6 @@
 //! A circuit for each key, so many at most.
 
-use crate::support::{Scripted, ms, now, secs, sleep};
+use crate::kit::{Scripted, ms, now, secs, sleep};
 use futures_util::FutureExt;
 use std::hash::{Hash, Hasher};
 use std::panic::AssertUnwindSafe;

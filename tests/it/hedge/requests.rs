@@ -1,8 +1,8 @@
 //! Which HTTP requests are hedged, and what a hedge sends.
 
 use super::web::Web;
+use crate::kit::{ms, sleep};
 use crate::retry::every;
-use crate::support::{ms, sleep};
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;

@@ -1,6 +1,6 @@
 //! HTTP servers that do as they are told and note what they get.
 
-use crate::support::{now, sleep};
+use crate::kit::{now, sleep};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
