@@ -5,17 +5,17 @@ use http::{Request, Response};
 use tower_failover::BoxError;
 use tower_failover::circuit_breaker::{CircuitHandle, TripRule};
 
-pub(super) type Upstream = Scripted<Request<()>, Response<ScriptedBody>, ()>;
+pub(super) type Inner = Scripted<Request<()>, Response<ScriptedBody>, ()>;
 
 /// A service that answers its n-th call with what the closure says.
 pub(super) fn upstream(
     answers: impl FnMut(usize) -> Result<Response<ScriptedBody>, BoxError> + Send + 'static,
-) -> Upstream {
+) -> Inner {
     Scripted::noting(|_| (), answers)
 }
 
 /// A service that answers 200, each time with such a body.
-pub(super) fn streaming<const N: usize>(steps: [Step; N]) -> Upstream {
+pub(super) fn streaming<const N: usize>(steps: [Step; N]) -> Inner {
     upstream(move |_| Ok(Response::new(ScriptedBody::new(steps.clone()))))
 }
 

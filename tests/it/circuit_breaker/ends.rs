@@ -314,7 +314,7 @@ fn half_opening(trial_timeout: Duration) -> Breaker {
 
 /// Such a circuit, with two seconds for a trial; it is half-open.
 async fn half_open(
-    inner: Upstream,
+    inner: Inner,
 ) -> (impl Service<Request<()>, Response = Answer, Error = BoxError> + Clone, CircuitHandle) {
     let layer = half_opening(secs(2));
     let circuit = layer.handle();

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 use tower::layer::layer_fn;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_failover::circuit_breaker::CircuitOpen;
 use tower_failover::fallback::{Failed, FallbackLayer};
 

@@ -114,7 +114,7 @@ impl World {
     }
 
     fn counts(&self) -> Vec<usize> {
-        self.servers.iter().map(Web::count).collect()
+        self.servers.iter().map(|server| server.count()).collect()
     }
 
     fn seen(&self, at: usize) -> EndpointSnapshot {
@@ -123,7 +123,7 @@ impl World {
 
     /// The server to which the first attempt of one request went, before its hedge.
     fn first(&self) -> usize {
-        let at = |at: &usize| self.servers[*at].seen().first().map(|seen| seen.at);
+        let at = |at: &usize| self.servers[*at].times().first().copied();
         (0..self.servers.len()).filter(|index| at(index).is_some()).min_by_key(at).unwrap()
     }
 }

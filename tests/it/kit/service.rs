@@ -49,7 +49,7 @@ pub(crate) enum Place {
     Future(Duration),
 }
 
-type Work<Res> = Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>;
+pub(super) type Work<Res> = Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>;
 type Locked<F> = Mutex<Box<F>>;
 
 /// A service that answers as its script says, and notes its calls. Clones are the same service, but each
@@ -115,7 +115,7 @@ impl<Req, Res: Send + 'static, Note> Scripted<Req, Res, Note> {
         })
     }
 
-    fn open(
+    pub(super) fn open(
         note: fn(&Req) -> Note,
         answers: impl FnMut(Req, usize) -> Work<Res> + Send + 'static,
     ) -> Self {
@@ -197,7 +197,12 @@ impl<Req, Res, Note> Scripted<Req, Res, Note> {
         self.calls(|(at, _)| *at)
     }
 
-    /// The same in milliseconds.
+    /// How long after this moment they came.
+    pub(crate) fn times_since(&self, since: Instant) -> Vec<Duration> {
+        self.calls(|(at, _)| self.script.opened + *at - since)
+    }
+
+    /// When they came, in milliseconds.
     pub(crate) fn made(&self) -> Vec<u128> {
         self.calls(|(at, _)| at.as_millis())
     }

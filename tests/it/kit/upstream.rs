@@ -4,6 +4,7 @@ use super::service::Scripted;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use std::future::Future;
 use std::ops::Deref;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tower_failover::BoxError;
 
 /// A server that takes requests with any body and notes their heads; for the rest it is a [`Scripted`]
 /// service. Clones are the same server.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Upstream<B = Full<Bytes>>(Scripted<Request<()>, Response<B>>);
 
 impl<B: Send + 'static> Upstream<B> {
@@ -23,9 +24,23 @@ impl<B: Send + 'static> Upstream<B> {
         Self(Scripted::noting(head, answers))
     }
 
+    /// Does with the n-th request, counted from 1, what the closure says.
+    pub(crate) fn doing<F>(mut answers: impl FnMut(usize) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Response<B>, BoxError>> + Send + 'static,
+    {
+        Self(Scripted::open(head, move |_, call| Box::pin(answers(call))))
+    }
+
     /// Takes this long for every answer.
     pub(crate) fn taking(self, time: Duration) -> Self {
         Self(self.0.taking(time))
+    }
+}
+
+impl<B> Clone for Upstream<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 

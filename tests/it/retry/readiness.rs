@@ -101,26 +101,15 @@ async fn many_polls_for_readiness_make_one_reservation() {
 /// C9
 #[tokio::test(start_paused = true)]
 async fn limits_hold_over_all_clones() {
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let inner = {
-        let (running, most) = (running.clone(), most.clone());
-        tower::service_fn(move |fail: bool| {
-            let (running, most) = (running.clone(), most.clone());
-            async move {
-                most.fetch_max(running.fetch_add(1, Relaxed) + 1, Relaxed);
-                crate::kit::sleep(ms(5)).await;
-                running.fetch_sub(1, Relaxed);
-                if fail { down() } else { Ok(()) }
-            }
-        })
-    };
+    let answer = |fail: bool, _| std::future::ready(if fail { down() } else { Ok(()) });
+    let inner = Scripted::doing(answer).taking(ms(5));
     let layer = RetryLayer::plain().no_budget().max_retries(3);
-    let service = ServiceBuilder::new().layer(layer).concurrency_limit(4).service(inner);
+    let service = ServiceBuilder::new().layer(layer).concurrency_limit(4).service(inner.clone());
     let calls = (0..64).map(|call| tokio::spawn(service.clone().oneshot(call % 2 == 0)));
     for call in calls.collect::<Vec<_>>() {
         let _ = call.await.unwrap();
     }
-    assert_eq!((running.load(Relaxed), most.load(Relaxed)), (0, 4));
+    assert_eq!((inner.running(), inner.most()), (0, 4));
 }
 
 /// C10
