@@ -12,14 +12,7 @@
 //! | to know what is still held, or what was woken | [`Gauge`], [`Woken`] |
 //! | chance that depends on a seed | [`Dice`] |
 //!
-//! ```ignore
-//! #[tokio::test(start_paused = true)]
-//! async fn a_failed_call_is_made_again() {
-//!     let inner = Scripted::new(|call| if call == 1 { Err("down".into()) } else { Ok(call) });
-//!     let answer = RetryLayer::plain().layer(inner.clone()).oneshot("hello").await;
-//!     assert_eq!((answer.unwrap(), inner.notes()), (2, vec!["hello", "hello"]));
-//! }
-//! ```
+//! How it looks is shown by the test at the end of this file.
 
 mod body;
 mod clock;
@@ -40,3 +33,19 @@ pub(crate) use hostile::Hostile;
 pub(crate) use log::Log;
 pub(crate) use service::{Act, Gate, Place, Scripted};
 pub(crate) use upstream::{Upstream, response};
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_call_is_made_again() {
+    use tower::{Layer, ServiceExt};
+    use tower_failover::retry::RetryLayer;
+
+    let log = Log::default();
+    let _following = log.follow();
+    let inner = Scripted::new(|call| if call == 1 { Err("down".into()) } else { Ok(call) });
+    let service = RetryLayer::plain().layer(inner.clone().taking(ms(10)));
+    let (answer, took) = timed(service.oneshot("hello")).await;
+    assert_eq!((answer.unwrap(), inner.notes()), (2, vec!["hello", "hello"]));
+    assert!(took >= ms(20), "{took:?}");
+    assert_eq!((inner.running(), inner.most()), (0, 1));
+    assert!(!log.text().contains("hello"), "{}", log.text());
+}

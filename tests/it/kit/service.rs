@@ -50,7 +50,9 @@ pub(crate) enum Place {
 }
 
 pub(super) type Work<Res> = Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>;
-type Locked<F> = Mutex<Box<F>>;
+type Answers<Req, Res> = Box<dyn FnMut(Req, usize) -> Work<Res> + Send>;
+type Acts<Req> = Box<dyn FnMut(&Req, usize) -> Act + Send>;
+type Gates = Box<dyn FnMut(usize) -> Gate + Send>;
 
 /// A service that answers as its script says, and notes its calls. Clones are the same service, but each
 /// has to be polled ready before it is called: one that was not panics.
@@ -63,9 +65,9 @@ pub(crate) struct Scripted<Req, Res, Note = Req> {
 struct Script<Req, Res, Note> {
     opened: Instant,
     note: fn(&Req) -> Note,
-    answers: Locked<dyn FnMut(Req, usize) -> Work<Res> + Send>,
-    acts: Locked<dyn FnMut(&Req, usize) -> Act + Send>,
-    gates: Locked<dyn FnMut(usize) -> Gate + Send>,
+    answers: Mutex<Answers<Req, Res>>,
+    acts: Mutex<Acts<Req>>,
+    gates: Mutex<Gates>,
     waiting: Mutex<Vec<Waker>>,
     clone_panics: AtomicBool,
     calls: Mutex<Vec<(Duration, Note)>>,
@@ -122,9 +124,9 @@ impl<Req, Res: Send + 'static, Note> Scripted<Req, Res, Note> {
         let script = Script {
             opened: now(),
             note,
-            answers: Mutex::new(Box::new(answers) as Box<_>),
-            acts: Mutex::new(Box::new(|_: &Req, _| Act::Answers) as Box<_>),
-            gates: Mutex::new(Box::new(|_| Gate::Open) as Box<_>),
+            answers: Mutex::new(Box::new(answers)),
+            acts: Mutex::new(Box::new(|_, _| Act::Answers)),
+            gates: Mutex::new(Box::new(|_| Gate::Open)),
             waiting: Mutex::default(),
             clone_panics: AtomicBool::default(),
             calls: Mutex::default(),
