@@ -1,7 +1,7 @@
 //! What is shown of layers, services, calls and events: something, and nothing of a request.
 
 use crate::api::{Answered, Body, Direct, PathOf, client, path_of};
-use crate::support::Log;
+use crate::kit::Log;
 use http::{Request, Response};
 use http_body_util::Full;
 use std::fmt::Debug;

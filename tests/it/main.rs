@@ -1,6 +1,6 @@
-//! One integration binary: a file per middleware, and what they share in `support`.
+//! One integration binary: a file per middleware, and what they are written with in `kit`.
 
-mod support;
+mod kit;
 
 mod api;
 mod api_balance;

@@ -1,5 +1,6 @@
 //! Streaming uploads through a retry layer: what the service inside receives at each attempt.
 
+use crate::kit::Gauge;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -7,7 +8,6 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc};
 use tower::{Service, ServiceExt};
@@ -315,32 +315,19 @@ async fn the_body_of_an_attempt_that_was_given_up_is_lost_by_a_local_refusal() {
     assert_eq!(last.to_bytes(), "one");
 }
 
-/// A piece of a body that tells when it is freed.
-struct Probe(Arc<AtomicUsize>);
-
-impl AsRef<[u8]> for Probe {
-    fn as_ref(&self) -> &[u8] {
-        b"probe"
-    }
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
-
-fn probes(count: usize) -> (Upload, Arc<AtomicUsize>) {
-    let live = Arc::new(AtomicUsize::new(count));
-    let frames = (0..count).map(|_| Frame::data(Bytes::from_owner(Probe(live.clone()))));
-    (upload(frames.collect::<Vec<_>>()), live)
+/// An upload in pieces, and the gauge of the pieces that are not freed yet.
+fn pieces(count: usize) -> (Upload, Gauge) {
+    let gauge = Gauge::new();
+    let frames = (0..count).map(|_| Frame::data(Bytes::from_owner(gauge.clone())));
+    (upload(frames.collect::<Vec<_>>()), gauge)
 }
 
 /// A17: no attempt can follow the last one, so it frees what it replays.
 #[tokio::test(start_paused = true)]
 async fn the_last_attempt_frees_the_body_as_it_reads() {
-    let (body, live) = probes(4);
+    let (body, live) = pieces(4);
     let left = Arc::new(Mutex::new(Vec::new()));
+    let live = Arc::new(live);
     let (log, count) = (left.clone(), live.clone());
     let inner = tower::service_fn(move |request: Request<ReplayBody<Upload>>| {
         let (log, count) = (log.clone(), count.clone());
@@ -349,7 +336,7 @@ async fn the_last_attempt_frees_the_body_as_it_reads() {
             let mut seen = Vec::new();
             while let Some(frame) = body.frame().await {
                 drop(frame?);
-                seen.push(count.load(SeqCst));
+                seen.push(count.held());
             }
             log.lock().unwrap().push(seen);
             Ok::<_, BoxError>(Response::builder().status(503).body(()).unwrap())
@@ -362,26 +349,26 @@ async fn the_last_attempt_frees_the_body_as_it_reads() {
 /// A17: the answer is there, and the rest of the upload goes on without being kept.
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_outlives_its_answer_is_no_longer_kept() {
-    let (body, live) = probes(4);
+    let (body, live) = pieces(4);
     let inner = tower::service_fn(|request: Request<ReplayBody<Upload>>| async {
         let mut body = request.into_body();
         let _ = body.frame().await;
         Ok::<_, BoxError>(Response::new(body))
     });
     let answer = RetryLayer::http().layer(inner).oneshot(put(body)).await.unwrap();
-    assert_eq!(live.load(SeqCst), 3);
+    assert_eq!(live.held(), 3);
     let mut body = answer.into_body();
     let _ = body.frame().await;
-    assert_eq!(live.load(SeqCst), 2);
+    assert_eq!(live.held(), 2);
     drop(body);
-    assert_eq!(live.load(SeqCst), 0);
+    assert_eq!(live.held(), 0);
 }
 
 /// A2, A3, A17: in flight, in the delay, and before the first poll.
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_at_any_poll_leaves_nothing_of_its_body() {
     for polls in 0..8 {
-        let (body, live) = probes(3);
+        let (body, live) = pieces(3);
         let inner = tower::service_fn(|request: Request<ReplayBody<Upload>>| async {
             let mut body = request.into_body();
             let _ = body.frame().await;
@@ -397,7 +384,7 @@ async fn a_call_dropped_at_any_poll_leaves_nothing_of_its_body() {
             tokio::time::advance(std::time::Duration::from_millis(60)).await;
         }
         drop(call);
-        assert_eq!(live.load(SeqCst), 0, "after {polls} polls");
+        assert_eq!(live.held(), 0, "after {polls} polls");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Holds the shape of the source tree: what may import what, and a few habits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -122,22 +122,27 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources() -> Vec<Source> {
-    let (mut folders, mut sources) = (vec![root().join("src")], Vec::new());
+/// The Rust files below this folder of the repository: their paths from there, and their texts.
+fn rust_files(folder: &str) -> Vec<(String, String)> {
+    let top = root().join(folder);
+    let (mut folders, mut files) = (vec![top.clone()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let name = path.strip_prefix(root().join("src")).unwrap();
-                let name = name.to_str().unwrap().replace('\\', "/");
-                sources.push(Source::new(name, fs::read_to_string(&path).unwrap()));
+                let name = path.strip_prefix(&top).unwrap().to_str().unwrap().replace('\\', "/");
+                files.push((name, fs::read_to_string(&path).unwrap()));
             }
         }
     }
-    assert!(sources.len() > 20, "the source tree was not found");
-    sources
+    assert!(files.len() > 20, "the files of {folder} were not found");
+    files
+}
+
+fn sources() -> Vec<Source> {
+    rust_files("src").into_iter().map(|(path, text)| Source::new(path, text)).collect()
 }
 
 /// The sources that are not tests.
@@ -285,6 +290,59 @@ fn the_oldest_compiler_knows_no_let_chains() {
     nothing_wrong(chains.map(|source| format!("src/{}: a let chain", source.path)));
 }
 
+/// The codes in the first column of the guide's table of failure modes: `K1 to K6, K11` is seven.
+fn defined_codes(guide: &str) -> BTreeSet<String> {
+    let table = guide.split("\n# ").find(|part| part.starts_with("Every way")).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let mut codes = BTreeSet::new();
+    for row in rows {
+        for part in row.split(", ") {
+            match part.split_once(" to ") {
+                Some((first, last)) if is_code(first) && is_code(last) => {
+                    let (group, number) = (&first[..1], |code: &str| code[1..].parse::<u8>());
+                    let numbers = number(first).unwrap()..=number(last).unwrap();
+                    codes.extend(numbers.map(|at| format!("{group}{at}")));
+                }
+                _ if is_code(part) => drop(codes.insert(part.to_owned())),
+                _ => {}
+            }
+        }
+    }
+    codes
+}
+
+/// The letter of a group, and one or two digits.
+fn is_code(word: &str) -> bool {
+    let digits = word.strip_prefix(|c: char| ('A'..='N').contains(&c));
+    digits.is_some_and(|rest| {
+        (1..=2).contains(&rest.len()) && rest.bytes().all(|c| c.is_ascii_digit())
+    })
+}
+
+/// The codes in the comments of a source; what stands in backticks is code.
+fn codes_in_comments<'a>(text: &'a str) -> BTreeSet<String> {
+    let comment = |line: &'a str| match line.trim_start().strip_prefix("//") {
+        None => line.split_once(" // ").map(|(_, comment)| comment),
+        whole => whole,
+    };
+    let prose = text.lines().filter_map(comment).flat_map(|text| text.split('`').step_by(2));
+    let words = prose.flat_map(|prose| prose.split(|c: char| !c.is_alphanumeric()));
+    words.filter(|word| is_code(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_failure_mode_that_a_comment_names_is_in_the_guide() {
+    let guide = fs::read_to_string(root().join("src/guide/failure_model.md")).unwrap();
+    let defined = defined_codes(&guide);
+    assert!(["A1", "K3", "K11", "N10"].iter().all(|code| defined.contains(*code)), "{defined:?}");
+    let files = ["src", "tests"].into_iter().flat_map(rust_files);
+    nothing_wrong(files.flat_map(|(path, text)| {
+        let unknown = codes_in_comments(&text).into_iter().filter(|code| !defined.contains(code));
+        let say = "say in src/guide/failure_model.md what it is, or leave it out";
+        unknown.map(|code| format!("{path}: {code}: {say}")).collect::<Vec<_>>()
+    }));
+}
+
 #[test]
 fn the_checks_find_what_they_look_for() {
     let source = |code: &str| Source::new("retry/future.rs".into(), code.into());
@@ -298,4 +356,6 @@ fn the_checks_find_what_they_look_for() {
     assert!(!none.iter().any(|chain| source(chain).has_let_chain()));
     let names = source("use crate::clock::{self};\n// crate::no\ncrate::retry");
     assert_eq!(names.named_after("crate::").collect::<Vec<_>>(), ["clock", "retry"]);
+    let text = "/// Z9, A1: `B2` of C33\nlet d4 = D4; // E5\n\"http://F6\"";
+    assert_eq!(codes_in_comments(text).into_iter().collect::<Vec<_>>(), ["A1", "C33", "E5"]);
 }

@@ -1,12 +1,8 @@
 //! A service that is recorded, and tells what a call costs.
 
-use crate::support::{ms, sleep};
+use crate::kit::{Act, Scripted, ms};
 use futures_util::FutureExt;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use tokio_test::assert_pending;
 use tokio_test::task::spawn;
 use tower::balance::p2c::Balance;
@@ -18,43 +14,14 @@ use tower_failover::classify::ErrorsOnly;
 use tower_failover::replay::Plain;
 use tower_failover::track::{Track, TrackLayer};
 
-type Answer = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+type Part = Scripted<(), ()>;
 
-/// Answers after 10 ms, or fails after 1 ms.
-#[derive(Clone, Default)]
-struct Part(Arc<(AtomicUsize, AtomicBool)>);
-
-impl Part {
-    fn calls(&self) -> usize {
-        self.0.0.load(SeqCst)
-    }
-
-    fn breaks(&self, broken: bool) {
-        self.0.1.store(broken, SeqCst);
-    }
+/// Answers after 10 ms.
+fn part() -> Part {
+    Scripted::new(|_| Ok(())).taking(ms(10))
 }
 
-impl Service<()> for Part {
-    type Response = ();
-    type Error = BoxError;
-    type Future = Answer;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), BoxError>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Answer {
-        self.0.0.fetch_add(1, SeqCst);
-        let broken = self.0.1.load(SeqCst);
-        Box::pin(async move {
-            sleep(if broken { ms(1) } else { ms(10) }).await;
-            if broken { Err("broken".into()) } else { Ok(()) }
-        })
-    }
-}
+const BROKEN: Act = Act::FailsAfter(ms(1));
 
 type Tracked = Track<Part, ErrorsOnly, Plain>;
 
@@ -74,10 +41,10 @@ async fn calls(balance: &mut Balance<ServiceList<Vec<Tracked>>, ()>, count: usiz
 /// J10
 #[tokio::test(start_paused = true)]
 async fn towers_balancer_goes_past_an_endpoint_that_begins_to_fail_fast() {
-    let parts: [Part; 3] = Default::default();
+    let parts = [part(), part(), part()];
     let mut balance = p2c(&parts);
     assert_eq!(calls(&mut balance, 100).await, 0);
-    parts[0].breaks(true);
+    parts[0].act(BROKEN);
     calls(&mut balance, 50).await;
     let failures = calls(&mut balance, 1_000).await;
     assert!(failures < 40, "{failures}");
@@ -86,21 +53,21 @@ async fn towers_balancer_goes_past_an_endpoint_that_begins_to_fail_fast() {
 /// J10: also where none of its calls ever went well
 #[tokio::test(start_paused = true)]
 async fn towers_balancer_goes_past_an_endpoint_that_fails_from_the_beginning() {
-    let parts: [Part; 3] = Default::default();
-    parts[0].breaks(true);
+    let parts = [part(), part(), part()];
+    parts[0].act(BROKEN);
     let mut balance = p2c(&parts);
     calls(&mut balance, 50).await;
     let failures = calls(&mut balance, 1_000).await;
     assert!(failures < 20, "{failures}");
-    parts[0].breaks(false);
-    let before = parts[0].calls();
+    parts[0].act(Act::Answers);
+    let before = parts[0].count();
     assert!(calls(&mut balance, 3_000).await < 20);
-    assert!(parts[0].calls() - before > 300, "it is back: {}", parts[0].calls() - before);
+    assert!(parts[0].count() - before > 300, "it is back: {}", parts[0].count() - before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_in_flight_cost_and_count_until_they_end() {
-    let mut tracked = TrackLayer::plain().layer(Part::default());
+    let mut tracked = TrackLayer::plain().layer(part());
     tracked.ready().await.unwrap().call(()).await.unwrap();
     let alone = tracked.load();
     assert!((alone - 1e7).abs() < 1e6, "ten milliseconds: {alone}");
@@ -133,6 +100,6 @@ async fn a_panic_is_a_failure_and_ends_the_call() {
 /// J6
 #[test]
 fn the_load_is_a_number_before_there_are_any_calls() {
-    let tracked = TrackLayer::plain().layer(Part::default());
+    let tracked = TrackLayer::plain().layer(part());
     assert!(tracked.load().is_finite() && tracked.load() > 0.0);
 }

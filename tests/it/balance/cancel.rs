@@ -1,7 +1,6 @@
 //! Calls that are given up, in every place where they can be.
 
-use super::stage::{Act, Actor, Gate, cast, in_flight, look};
-use crate::support::{Probe, ms, secs};
+use crate::kit::{Act, Actor, Gate, Gauge, cast, in_flight, look, ms, secs};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -36,7 +35,7 @@ async fn a_call_that_is_never_polled_leaves_nothing_behind() {
     for _ in 0..100 {
         drop(balance.call(()));
     }
-    assert_eq!((a.calls(), a.polls(), in_flight(&set)), (0, 0, 0));
+    assert_eq!((a.count(), a.polls(), in_flight(&set)), (0, 0, 0));
     assert_eq!(look(&set, "a").counts, OutcomeCounts::default(), "no call ended, since none began");
 }
 
@@ -109,7 +108,7 @@ async fn calls_that_hang_and_are_given_up_count_as_failed() {
     }
     let found = look(&set, "a");
     assert!(found.counts.failures >= 1 && found.counts.neutral == 0, "{found:?}");
-    assert!(a.calls() < 5, "others get the calls");
+    assert!(a.count() < 5, "others get the calls");
 }
 
 /// A4
@@ -213,7 +212,7 @@ async fn a_caller_that_waits_and_leaves_is_forgotten() {
     let mut stays = stays;
     assert!(stays.is_woken());
     assert_ready!(stays.poll()).unwrap();
-    assert_eq!((a.calls(), in_flight(&set)), (1, 0));
+    assert_eq!((a.count(), in_flight(&set)), (1, 0));
 }
 
 /// J4, C4, A15
@@ -321,8 +320,8 @@ fn a_runtime_can_go_down_with_calls_in_every_state() {
 /// A17
 #[tokio::test(start_paused = true)]
 async fn nothing_is_kept_alive_by_what_was_dropped() {
-    let probe = Probe::new();
-    let kept = probe.clone();
+    let gauge = Gauge::new();
+    let kept = gauge.clone();
     let service = service_fn(move |(): ()| {
         let _kept = &kept;
         ready(Ok::<_, BoxError>(()))
@@ -333,9 +332,9 @@ async fn nothing_is_kept_alive_by_what_was_dropped() {
     balance.clone().oneshot(()).await.unwrap();
     drop(set);
     drop(balance);
-    assert!(probe.held() > 0, "the call that was not made yet holds its endpoint");
+    assert!(gauge.held() > 0, "the call that was not made yet holds its endpoint");
     drop(unpolled);
-    assert_eq!(probe.held(), 0);
+    assert_eq!(gauge.held(), 0);
 }
 
 /// A11, A16: made here, used there
@@ -347,5 +346,5 @@ fn a_set_that_is_made_outside_of_a_runtime_serves_in_several() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(balance.clone().oneshot(())).unwrap(), "a");
     }
-    assert_eq!((a.calls(), in_flight(&set)), (2, 0));
+    assert_eq!((a.count(), in_flight(&set)), (2, 0));
 }

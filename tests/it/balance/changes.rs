@@ -1,7 +1,6 @@
 //! Sets that change while they serve.
 
-use super::stage::{Act, Actor, Gate, cast, in_flight, look};
-use crate::support::{Log, Probe, ms, secs};
+use crate::kit::{Act, Actor, Gate, Gauge, Log, cast, in_flight, look, ms, secs};
 use futures_util::stream;
 use std::future::ready;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ async fn calls_to_an_endpoint_that_is_removed_go_on() {
     assert!(plain(&set).oneshot(()).await.unwrap_err().is::<NoEndpoint>());
     tokio::time::advance(ms(11)).await;
     assert_eq!(assert_ready!(call.poll()).unwrap(), "a");
-    assert_eq!((a.calls(), a.running(), set.len()), (1, 0, 0));
+    assert_eq!((a.count(), a.running(), set.len()), (1, 0, 0));
 }
 
 /// J2
@@ -115,9 +114,9 @@ async fn drained_endpoints_are_not_counted_among_the_ejected() {
 /// A17: clones, handles and balancers don't keep what was removed
 #[tokio::test(start_paused = true)]
 async fn an_idle_balancer_keeps_no_endpoint_that_was_removed() {
-    let probe = Probe::new();
+    let gauge = Gauge::new();
     let endpoint = |name: &str| {
-        let kept = probe.clone();
+        let kept = gauge.clone();
         Endpoint::new(
             name,
             service_fn(move |(): ()| {
@@ -132,13 +131,13 @@ async fn an_idle_balancer_keeps_no_endpoint_that_was_removed() {
     for clone in &clones {
         clone.clone().oneshot(()).await.unwrap();
     }
-    assert_eq!(probe.held(), 2);
+    assert_eq!(gauge.held(), 2);
     assert!(set.remove("a"));
-    assert_eq!(probe.held(), 1);
+    assert_eq!(gauge.held(), 1);
     set.insert(endpoint("b"));
-    assert_eq!(probe.held(), 1);
+    assert_eq!(gauge.held(), 1);
     assert!(set.drain("b") && set.remove("b"));
-    assert_eq!(probe.held(), 0);
+    assert_eq!(gauge.held(), 0);
     assert!(clones[0].clone().oneshot(()).await.unwrap_err().is::<NoEndpoint>());
 }
 

@@ -1,7 +1,6 @@
 //! What tower asks of a service, and where a balancer fits in.
 
-use super::stage::{Act, Actor, cast, in_flight, look};
-use crate::support::{ms, secs};
+use crate::kit::{Act, Actor, cast, in_flight, look, ms, secs};
 use axum::Router;
 use axum::body::Body;
 use futures_util::future::poll_immediate;
@@ -90,7 +89,7 @@ async fn calls_share_the_permits_of_an_endpoint() {
     let limited = tower::limit::ConcurrencyLimit::new(actor.clone(), 2);
     let set: Endpoints<_> = [Endpoint::new("a", limited)].into_iter().collect();
     let balance = BalanceLayer::plain().layer(set.clone());
-    let start = crate::support::now();
+    let start = crate::kit::now();
     let calls = (0..10).map(|_| tokio::spawn(balance.clone().oneshot(())));
     for call in calls.collect::<Vec<_>>() {
         call.await.unwrap().unwrap();
@@ -155,8 +154,8 @@ async fn it_works_under_the_other_layers_in_every_order() {
                 let answer = ServiceExt::<()>::oneshot(stack.clone(), ()).await.unwrap();
                 assert!(answer == "b" || answer == "instead", "{answer}");
             }
-            assert!(b.calls() >= 90, "{} calls, {:?}", b.calls(), set.snapshot());
-            assert!(a.calls() <= 10);
+            assert!(b.count() >= 90, "{} calls, {:?}", b.count(), set.snapshot());
+            assert!(a.count() <= 10);
             assert_eq!(in_flight(&set), 0);
         )*};
     }
@@ -191,7 +190,7 @@ async fn under_a_timeout_an_endpoint_that_hangs_is_found_out() {
         assert!(stack.clone().oneshot(()).await.is_ok());
     }
     let found = look(&set, "a");
-    assert!(found.counts.failures >= 1 && a.calls() < 20, "{found:?}");
+    assert!(found.counts.failures >= 1 && a.count() < 20, "{found:?}");
 }
 
 /// axum: in front of a router, and as a route of one

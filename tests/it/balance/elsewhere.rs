@@ -1,7 +1,6 @@
 //! Further attempts of a request: they go to other endpoints, at once.
 
-use super::stage::{Act, Actor, Gate, cast, in_flight, look};
-use crate::support::{ms, now, timed};
+use crate::kit::{Act, Actor, Gate, cast, in_flight, look, ms, now, timed};
 use http::{Request, Response, StatusCode};
 use std::future::ready;
 use std::sync::{Arc, Mutex};
@@ -97,10 +96,10 @@ async fn a_retry_goes_elsewhere_at_once_also_where_endpoints_are_pending_first()
     tokio_test::assert_pending!(call.poll());
     a.gate(Gate::Open);
     tokio_test::assert_pending!(call.poll(), "a has failed, b is waited for, and no delay");
-    assert_eq!((a.calls(), look(&set, "b").in_flight), (1, 1));
+    assert_eq!((a.count(), look(&set, "b").in_flight), (1, 1));
     b.gate(Gate::Open);
     let answer = tokio_test::assert_ready!(call.poll()).unwrap();
-    assert_eq!((answer.status(), b.calls()), (StatusCode::OK, 1));
+    assert_eq!((answer.status(), b.count()), (StatusCode::OK, 1));
 }
 
 /// An actor that speaks HTTP.
@@ -127,7 +126,7 @@ async fn with_one_endpoint_a_retry_waits_and_goes_there_again() {
         .service(set);
     let (answer, took) = timed(service.oneshot(get())).await;
     assert_eq!(answer.unwrap_err().to_string(), "failed");
-    assert_eq!((a.calls(), took), (3, ms(200)));
+    assert_eq!((a.count(), took), (3, ms(200)));
 }
 
 /// After all were tried it backs off
@@ -146,8 +145,8 @@ async fn when_all_were_tried_a_retry_waits() {
         .service(set);
     let start = now();
     assert!(service.oneshot(get()).await.is_err());
-    assert_eq!((a.calls() + b.calls(), start.elapsed()), (3, ms(100)));
-    assert!(a.calls() >= 1 && b.calls() >= 1);
+    assert_eq!((a.count() + b.count(), start.elapsed()), (3, ms(100)));
+    assert!(a.count() >= 1 && b.count() >= 1);
 }
 
 /// What a record says after one call to a set, through the attempt that a layer outside opened.
@@ -260,5 +259,5 @@ async fn an_endpoint_that_reads_the_record_gets_it() {
         .layer(BalanceLayer::http())
         .service(set);
     service.oneshot(get()).await.unwrap_err();
-    assert_eq!(a.calls(), 3, "both layers count together");
+    assert_eq!(a.count(), 3, "both layers count together");
 }

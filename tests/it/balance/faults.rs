@@ -1,7 +1,7 @@
 //! Endpoints that fail: how fast the traffic goes elsewhere, and how it comes back.
 
 use super::world::*;
-use crate::support::{ms, now, secs};
+use crate::kit::{Dice, ms, now, secs};
 use tower_failover::balance::EndpointState;
 
 /// What the first of three gets, which does this, of 1 000 calls after the first 50.
@@ -85,9 +85,9 @@ async fn a_healed_endpoint_has_half_its_share_within_5_s() {
 async fn one_that_fails_now_and_then_costs_its_callers_little() {
     for tasks in [1, 10] {
         let world = World::new(3);
-        let chance = Server::new(1);
+        let mut chance = Dice::new(1);
         world.servers[0]
-            .follows(move |_| Does::answer(if chance.draw() < 0.3 { 500 } else { 200 }, ms(10)));
+            .follows(move |_| Does::answer(if chance.share() < 0.3 { 500 } else { 200 }, ms(10)));
         let tally = calls(&world.balance(), tasks, 30_000).await;
         assert!(tally.failed() < 0.005, "{tally:?}, {tasks} tasks, {:?}", world.counts());
     }

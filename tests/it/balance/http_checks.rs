@@ -1,6 +1,6 @@
 //! The usual check of an HTTP endpoint.
 
-use crate::support::{ms, secs, sleep};
+use crate::kit::{Gate, Scripted, ms, secs, sleep};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response};
@@ -8,7 +8,6 @@ use http_body_util::{BodyExt, Full};
 use std::convert::Infallible;
 use std::future::pending;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower::util::BoxCloneSyncService;
@@ -118,62 +117,27 @@ async fn a_good_answer_that_takes_long_is_degraded() {
 /// C5
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_does_not_become_ready_is_down() {
-    #[derive(Clone)]
-    struct Unready;
-
-    impl tower::Service<Request<Full<Bytes>>> for Unready {
-        type Response = Response<Body>;
-        type Error = BoxError;
-        type Future = std::future::Pending<Result<Response<Body>, BoxError>>;
-
-        fn poll_ready(
-            &mut self,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), BoxError>> {
-            std::task::Poll::Ready(Err("unready".into()))
-        }
-
-        fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
-            unreachable!("it was not ready")
-        }
-    }
-
-    let is = found(&usual(), BoxCloneSyncService::new(Unready)).await;
+    let unready = Scripted::doing(|_, _| pending()).gates(|_| Gate::Broken("unready"));
+    let is = found(&usual(), BoxCloneSyncService::new(unready)).await;
     assert_eq!(is, told(Report::down()));
 }
 
 /// A2: at its timeout the check is dropped, and so is its call
 #[tokio::test(start_paused = true)]
 async fn a_check_that_hangs_is_dropped_at_the_timeout_of_its_probe() {
-    struct Inside(Arc<AtomicUsize>);
-
-    impl Drop for Inside {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, SeqCst);
-        }
-    }
-
-    let inside = Arc::new(AtomicUsize::new(0));
-    let count = inside.clone();
-    let api = service_fn(move |_: Request<Full<Bytes>>| {
-        count.fetch_add(1, SeqCst);
-        let inside = Inside(count.clone());
-        async move {
-            let _inside = inside;
-            pending::<Result<Response<Body>, BoxError>>().await
-        }
-    });
+    let api = Scripted::doing(|_, _| pending());
+    let inside = api.clone();
     let api: Api = BoxCloneSyncService::new(api);
     let set: Endpoints<_> = [Endpoint::new("a", api)].into_iter().collect();
     let probe = set.probe(usual()).interval(secs(1)).unwrap().timeout(ms(300)).unwrap();
     let probe = tokio::spawn(probe.fall(NonZeroU32::MIN));
     for _ in 0..50 {
         sleep(ms(100)).await;
-        assert!(inside.load(SeqCst) <= 1);
+        assert!(inside.running() <= 1);
     }
     assert_eq!(set.snapshot()[0].state, EndpointState::Down);
     probe.abort();
     sleep(ms(1)).await;
-    assert_eq!(inside.load(SeqCst), 0);
+    assert_eq!(inside.running(), 0);
     assert_eq!(set.snapshot()[0].state, EndpointState::Available, "what it found goes with it");
 }

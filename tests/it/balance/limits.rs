@@ -1,7 +1,7 @@
 //! Limits of calls in flight, rules of ejection, and the share of what is new.
 
 use super::world::*;
-use crate::support::{ms, now, secs, sleep, timed};
+use crate::kit::{ms, now, secs, sleep, timed};
 use http::Method;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ async fn an_endpoint_at_its_limit_is_passed_over() {
         async move { calls(&balance, 12, 12).await }
     });
     sleep(ms(5)).await;
-    assert_eq!((world.servers[0].open(), world.servers[1].open()), (2, 6));
+    assert_eq!((world.servers[0].running(), world.servers[1].running()), (2, 6));
     let tally = running.await.unwrap();
     assert_eq!(tally, Tally { good: 8, bad: 4 }, "four found no endpoint");
     assert!(Endpoint::new("x", ()).max_in_flight(0).is_err());
@@ -45,7 +45,7 @@ async fn a_tier_at_its_limits_spills_over_to_the_next() {
         async move { calls(&balance, 8, 800).await }
     });
     sleep(ms(5)).await;
-    let open: Vec<_> = world.servers.iter().map(Server::open).collect();
+    let open: Vec<_> = world.servers.iter().map(|server| server.running()).collect();
     assert_eq!((open[0], open[1], open[2] + open[3]), (3, 3, 2));
     assert_eq!(running.await.unwrap().bad, 0);
 }

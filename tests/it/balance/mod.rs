@@ -14,7 +14,6 @@ mod probes;
 mod readiness;
 mod shares;
 mod size;
-mod stage;
 mod streams;
 mod throttles;
 mod tiers;

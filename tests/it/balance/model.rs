@@ -1,7 +1,6 @@
 //! A random life of a set, and what always holds in it.
 
-use super::stage::{Act, Actor, Gate};
-use crate::support::ms;
+use crate::kit::{Act, Actor, Dice, Gate, ms, now};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,21 +16,6 @@ use tower_failover::{BoxError, Outcome};
 
 const WAIT: Duration = Duration::from_millis(200);
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-
-/// Random numbers that depend on nothing but the seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len())]
-    }
-}
 
 type Answer = Pin<Box<dyn Future<Output = Result<String, BoxError>>>>;
 
@@ -70,7 +54,7 @@ impl World {
         let mut balance = layer.layer(set.clone());
         let balance = Box::new(move || Box::pin(balance.call(())) as Answer);
         let (actors, calls, history) = Default::default();
-        Self { dice: Dice(seed), set, actors, balance, calls, history }
+        Self { dice: Dice::new(seed), set, actors, balance, calls, history }
     }
 
     fn note(&mut self, what: impl Into<String>) {
@@ -97,7 +81,7 @@ impl World {
             3 => drop(self.set.undrain(name)),
             4 => drop(self.set.reweight(name, 1.0 + self.dice.roll(3) as f64)),
             5 | 6 => {
-                let gates = [Gate::Open, Gate::Open, Gate::Shut, Gate::Broken];
+                let gates = [Gate::Open, Gate::Open, Gate::Shut, Gate::Broken("broken")];
                 let gate = self.dice.one_of(&gates);
                 self.actor().into_iter().for_each(|actor| actor.gate(gate));
             }
@@ -107,7 +91,7 @@ impl World {
                 self.actor().into_iter().for_each(|actor| actor.act(act));
             }
             9..=14 => {
-                let (future, began) = (spawn((self.balance)()), crate::support::now());
+                let (future, began) = (spawn((self.balance)()), now());
                 self.calls.push(Call { future, began });
                 self.poll(self.calls.len() - 1);
             }

@@ -1,7 +1,7 @@
 //! Many endpoints fail at once, or there is none.
 
 use super::world::*;
-use crate::support::{ms, now, secs, sleep, timed};
+use crate::kit::{ms, now, secs, sleep, timed};
 use std::time::Duration;
 use tower::Layer;
 use tower_failover::Ratio;

@@ -1,6 +1,6 @@
 //! Panics: the endpoint is charged where it was its own, nothing is held, and all goes on.
 
-use super::stage::{Act, Actor, Gate, cast, in_flight, look};
+use crate::kit::{Act, Actor, Gate, cast, in_flight, look, ms};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -46,7 +46,7 @@ async fn an_endpoint_that_panics_when_it_is_called_is_charged_once() {
 /// B2
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_whose_future_panics_is_charged_once() {
-    one_panic(|a| a.act(Act::PanicsInFuture), |a| a.act(Act::Answers)).await;
+    one_panic(|a| a.act(Act::PanicsAfter(ms(0))), |a| a.act(Act::Answers)).await;
 }
 
 /// B3
@@ -93,7 +93,7 @@ async fn a_filter_that_panics_harms_its_caller_alone() {
     for _ in 0..100 {
         balance.clone().oneshot(()).await.unwrap();
     }
-    assert_eq!((a.calls(), in_flight(&set)), (100, 0));
+    assert_eq!((a.count(), in_flight(&set)), (100, 0));
 }
 
 /// B4: while one endpoint is pending, the filter is asked about another one
@@ -147,7 +147,7 @@ async fn a_classifier_that_panics_counts_the_call_as_failed_once() {
         assert_eq!((found.in_flight, found.counts.failures, found.counts.successes), (0, 1, 0));
     }
     let ([a], set) = cast();
-    a.gate(Gate::Broken);
+    a.gate(Gate::Broken("broken"));
     let layer = BalanceLayer::plain();
     let balance = layer
         .classify_fn(|_: Result<&String, &BoxError>| -> Outcome { panic!("judge") })
@@ -180,13 +180,13 @@ async fn a_body_that_panics_counts_the_call_as_failed_once() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_keeps_panicking_is_left_alone() {
     let ([a, b], set) = cast();
-    a.act(Act::PanicsInFuture);
+    a.act(Act::PanicsAfter(ms(0)));
     let balance = BalanceLayer::plain().layer(set.clone());
     let mut panicked = 0;
     for _ in 0..1_000 {
         panicked += u32::from(panics(&balance).await);
     }
     assert!((1..=3).contains(&panicked), "{panicked}");
-    assert_eq!(b.calls() as u32, 1_000 - panicked);
+    assert_eq!(b.count() as u32, 1_000 - panicked);
     assert_eq!(in_flight(&set), 0);
 }

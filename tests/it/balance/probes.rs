@@ -1,7 +1,6 @@
 //! Checks apart from live traffic.
 
-use super::stage::look;
-use crate::support::{ms, now, secs, sleep};
+use crate::kit::{look, ms, now, secs, sleep};
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::Pin;

@@ -1,7 +1,6 @@
 //! Endpoints that are not ready, or fail to become so.
 
-use super::stage::{Act, Actor, Gate, cast, in_flight, look};
-use crate::support::{Hostile, ms, timed};
+use crate::kit::{Act, Actor, Gate, Hostile, cast, in_flight, look, ms, timed};
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err};
 use tower::{Layer, Service, ServiceExt};
@@ -17,8 +16,8 @@ async fn a_pending_endpoint_never_blocks_the_others() {
         let (answer, took) = timed(balance.clone().oneshot(())).await;
         assert_eq!((answer.unwrap(), took), ("b".to_owned(), ms(0)));
     }
-    assert!(a.polls() > 0 && a.calls() == 0, "a was chosen, and given back");
-    assert_eq!((b.calls(), in_flight(&set)), (100, 0));
+    assert!(a.polls() > 0 && a.count() == 0, "a was chosen, and given back");
+    assert_eq!((b.count(), in_flight(&set)), (100, 0));
     assert_eq!(look(&set, "a").state, EndpointState::Available, "to be busy is no failure");
 }
 
@@ -35,7 +34,7 @@ async fn of_two_pending_endpoints_the_first_to_be_ready_is_called() {
         actors[opens].gate(Gate::Open);
         assert!(call.is_woken());
         assert_eq!(assert_ready!(call.poll()).unwrap(), name);
-        assert_eq!(actors[1 - opens].calls(), 0);
+        assert_eq!(actors[1 - opens].count(), 0);
         assert_eq!(in_flight(&set), 0);
     }
 }
@@ -64,7 +63,7 @@ async fn spurious_polls_bring_no_call_and_no_wake() {
         assert_pending!(call.poll());
         assert!(!call.is_woken());
     }
-    let polls: usize = [&a, &b, &c].map(Actor::polls).iter().sum();
+    let polls: usize = [&a, &b, &c].map(|actor| actor.polls()).iter().sum();
     assert!(polls <= 2 * 1_000 + 4, "{polls} polls of two endpoints");
     assert_eq!(in_flight(&set), 2, "two are looked at, not all");
     drop(call);
@@ -104,7 +103,7 @@ async fn the_task_that_waits_for_an_endpoint_is_the_one_that_polled_last() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_fails_to_become_ready_is_charged_and_another_one_takes_the_request() {
     let ([a, b], set) = cast();
-    a.gate(Gate::Broken);
+    a.gate(Gate::Broken("broken"));
     // however much slower the other one is
     b.act(Act::AnswersAfter(ms(300)));
     let balance = BalanceLayer::plain().slow_start(ms(0)).layer(set.clone());
@@ -114,7 +113,7 @@ async fn an_endpoint_that_fails_to_become_ready_is_charged_and_another_one_takes
     let counts = look(&set, "a").counts;
     assert!(counts.failures >= 3, "{counts:?}");
     assert!(look(&set, "a").ejections >= 1);
-    assert_eq!((a.calls(), b.calls()), (0, 200));
+    assert_eq!((a.count(), b.count()), (0, 200));
     assert_eq!(in_flight(&set), 0);
 }
 
@@ -122,14 +121,14 @@ async fn an_endpoint_that_fails_to_become_ready_is_charged_and_another_one_takes
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_failed_to_become_ready_is_not_lost() {
     let ([a, b], set) = cast();
-    a.gate(Gate::Broken);
+    a.gate(Gate::Broken("broken"));
     let balance = BalanceLayer::plain().layer(set.clone());
     while look(&set, "a").state != EndpointState::Ejected {
         assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
         tokio::time::advance(ms(100)).await;
     }
     a.gate(Gate::Open);
-    b.gate(Gate::Broken);
+    b.gate(Gate::Broken("broken"));
     tokio::time::advance(ms(700)).await;
     assert_eq!(balance.clone().oneshot(()).await.unwrap(), "a", "a trial");
     for _ in 0..20 {
@@ -141,7 +140,7 @@ async fn an_endpoint_that_failed_to_become_ready_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn without_another_endpoint_the_caller_gets_the_error() {
     let ([a], set) = cast();
-    a.gate(Gate::Broken);
+    a.gate(Gate::Broken("broken"));
     let mut call = spawn(BalanceLayer::plain().layer(set.clone()).call(()));
     let error = assert_ready_err!(call.poll());
     assert_eq!(error.to_string(), "broken");
@@ -163,12 +162,12 @@ async fn polled_again_after_its_end_a_call_is_pending_and_sends_nothing() {
     let a = Actor::new("a");
     set.insert(Endpoint::new("a", a.clone()));
     assert_pending!(call.poll());
-    assert_eq!((a.calls(), in_flight(&set)), (0, 0));
+    assert_eq!((a.count(), in_flight(&set)), (0, 0));
 
     let mut call = spawn(balance.call(()));
     assert_ready!(call.poll()).unwrap();
     assert_pending!(call.poll());
-    assert_eq!((a.calls(), in_flight(&set), look(&set, "a").counts.successes), (1, 0, 1));
+    assert_eq!((a.count(), in_flight(&set), look(&set, "a").counts.successes), (1, 0, 1));
 }
 
 /// C1, C2: services that are pending once, and whose clones are never ready
@@ -184,7 +183,7 @@ async fn endpoints_that_are_pending_once_are_called_when_they_are_ready() {
     for _ in 0..100 {
         balance.clone().oneshot(()).await.unwrap();
     }
-    assert_eq!(actors[0].calls() + actors[1].calls(), 100);
-    assert!(actors.iter().all(|actor| actor.calls() > 20), "both serve");
+    assert_eq!(actors[0].count() + actors[1].count(), 100);
+    assert!(actors.iter().all(|actor| actor.count() > 20), "both serve");
     assert_eq!(in_flight(&set), 0);
 }

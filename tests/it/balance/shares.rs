@@ -1,7 +1,7 @@
 //! Who gets how much where all are well.
 
 use super::world::*;
-use crate::support::ms;
+use crate::kit::ms;
 use std::time::Duration;
 use tower_failover::balance::{Endpoint, EndpointState};
 
@@ -114,7 +114,7 @@ async fn a_drained_endpoint_gets_no_new_call_and_finishes_those_it_has() {
     });
     tokio::time::advance(ms(5)).await;
     tokio::task::yield_now().await;
-    assert_eq!(world.servers[0].open() + world.servers[1].open(), 20);
+    assert_eq!(world.servers[0].running() + world.servers[1].running(), 20);
     assert!(world.set.drain("0"));
     assert!(!world.set.drain("0"), "it is already");
     assert_eq!(world.state(0), EndpointState::Draining);

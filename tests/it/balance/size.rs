@@ -1,6 +1,6 @@
 //! What large sets cost: time for a change and for a pick, memory for an endpoint.
 
-use crate::support::now;
+use crate::kit::now;
 use std::future::{Future, Ready, ready};
 use std::task::{Context, Poll};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Answers that go on after their heads.
 
 use super::world::*;
-use crate::support::{ms, sleep};
+use crate::kit::{Dice, ms, sleep};
 use futures_util::FutureExt;
 use http::Method;
 use http_body_util::BodyExt;
@@ -65,19 +65,19 @@ async fn nothing_is_in_flight_after_any_mix_of_endings() {
     let balance = world.under(BalanceLayer::http().max_ejected(Ratio::percent::<0>()));
     let ends =
         [Ends::WithHead, Ends::Well, Ends::Broken, Ends::Never, Ends::Headless, Ends::InPanic];
-    for server in &world.servers {
-        let draws = server.clone();
+    for (seed, server) in (0..).zip(&world.servers) {
+        let mut draws = Dice::new(seed);
         server.follows(move |_| {
-            let end = ends[(draws.draw() * ends.len() as f64) as usize];
-            let status = [200, 500, 404][(draws.draw() * 3.0) as usize];
-            Does::answer(status, ms((draws.draw() * 20.0) as u64)).end(end)
+            let end = draws.one_of(&ends);
+            let status = draws.one_of(&[200, 500, 404]);
+            Does::answer(status, ms(draws.roll(20) as u64)).end(end)
         });
     }
-    let chance = Server::new(99);
+    let mut chance = Dice::new(99);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..10_000 {
         let mut balance = balance.clone();
-        let (given_up, patience) = (chance.draw(), ms((chance.draw() * 25.0) as u64));
+        let (given_up, patience) = (chance.share(), ms((chance.share() * 25.0) as u64));
         calls.spawn(async move {
             let ready = ServiceExt::<Call>::ready(&mut balance).await.unwrap();
             let future = ready.call(request(Method::GET));
@@ -94,7 +94,7 @@ async fn nothing_is_in_flight_after_any_mix_of_endings() {
             let caught = AssertUnwindSafe(work).catch_unwind();
             let _ = tokio::time::timeout(patience, caught).await;
         });
-        if chance.draw() < 0.2 {
+        if chance.share() < 0.2 {
             sleep(Duration::from_millis(1)).await;
         }
     }

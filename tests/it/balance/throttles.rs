@@ -1,7 +1,7 @@
 //! Endpoints that ask for less, and whose calls are spent on trying.
 
 use super::world::*;
-use crate::support::{ms, now, secs, sleep};
+use crate::kit::{ms, now, secs, sleep};
 use http::Method;
 use std::time::Duration;
 use tower::ServiceBuilder;
@@ -109,7 +109,7 @@ async fn crowd(count: usize) -> (usize, Duration, Duration) {
     world.do_all([0], GOOD);
     world.forget();
     assert_eq!(calls(&balance, count, count).await, Tally { good: count, bad: 0 });
-    let times = world.servers[0].times(began);
+    let times = world.servers[0].times_since(began);
     let together = times
         .iter()
         .map(|at| times.iter().filter(|other| **other >= *at && **other < *at + ms(10)).count());
@@ -133,7 +133,7 @@ async fn one_that_throttles_again_comes_back_by_one_trial() {
     world.do_all([0], Does::answer(429, ms(50)));
     load(&balance, 10, secs(5)).await;
     world.forget();
-    let open = |world: &World| world.servers[0].open();
+    let open = |world: &World| world.servers[0].running();
     let end = now() + secs(20);
     let driven = tokio::spawn({
         let balance = balance.clone();
@@ -167,8 +167,9 @@ async fn trials(methods: &'static [Method], time: Duration) -> Vec<(Duration, Me
         }
         send(&service, request(method.clone())).await;
     }
-    let calls = world.servers[0].calls().into_iter();
-    calls.map(|(at, method)| (at - began, method)).collect()
+    let server = &world.servers[0];
+    let methods = server.notes().into_iter().map(|head| head.method().clone());
+    server.times_since(began).into_iter().zip(methods).collect()
 }
 
 #[tokio::test(start_paused = true)]

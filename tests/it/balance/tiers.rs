@@ -1,7 +1,7 @@
 //! Tiers, zones, and who may have what.
 
 use super::world::*;
-use crate::support::{ms, now, secs};
+use crate::kit::{ms, now, secs};
 use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

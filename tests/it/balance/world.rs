@@ -1,19 +1,17 @@
 //! Servers that do as they are told, in a set, and the load on it.
 
-use crate::support::{now, sleep};
+use crate::kit::{Dice, ScriptedBody, Step, Upstream, data, look, now, numbered, response, sleep};
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body::Frame;
 use http_body_util::Full;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::BoxError;
 use tower_failover::balance::{
@@ -77,34 +75,64 @@ impl Does {
         self.body = body;
         self
     }
+
+    async fn work(self, takes: Duration) -> Result<Response<ScriptedBody>, BoxError> {
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
+        let steps = match self.body {
+            Ends::Headless => return Err("the connection was reset".into()),
+            Ends::InPanic => panic!("a server panics"),
+            Ends::WithHead => vec![],
+            Ends::Well => vec![data("frame")],
+            Ends::Broken => vec![Step::Fail],
+            Ends::Never => vec![Step::Hang],
+        };
+        let hint = self.retry_after.map(|hint| ("retry-after", hint));
+        Ok(response(self.status, hint, ScriptedBody::new(steps).foretelling()))
+    }
+}
+
+impl Takes {
+    fn draw(self, dice: &mut Dice) -> Duration {
+        match self {
+            Self::Always(time) => time,
+            Self::Lognormal(median, deviation) => {
+                let (radius, turn) = (-2.0 * (1.0 - dice.share()).ln(), dice.share());
+                let normal = radius.sqrt() * (std::f64::consts::TAU * turn).cos();
+                median.mul_f64((deviation * normal).exp())
+            }
+        }
+    }
 }
 
 pub(super) const GOOD: Does = Does::answer(200, Duration::from_millis(10));
 /// Fails before others have looked.
 pub(super) const DEAD: Does = Does::answer(500, Duration::from_millis(1));
 
-/// A server; clones are the same.
+/// A server that is an [`Upstream`] under orders; clones are the same.
 #[derive(Clone)]
-pub(super) struct Server(Arc<Shared>);
-
-struct Shared {
-    does: Mutex<Script>,
-    draws: Mutex<u64>,
-    calls: Mutex<Vec<(Instant, Method)>>,
-    /// Calls whose answer has not come.
-    open: AtomicU32,
+pub(super) struct Server {
+    upstream: Upstream<ScriptedBody>,
+    orders: Arc<Mutex<Orders>>,
 }
 
-type Script = Box<dyn FnMut(usize) -> Does + Send>;
+struct Orders {
+    does: Box<dyn FnMut(usize) -> Does + Send>,
+    dice: Dice,
+}
 
 impl Server {
     pub(super) fn new(seed: u64) -> Self {
-        Self(Arc::new(Shared {
-            does: Mutex::new(Box::new(|_| GOOD)),
-            draws: Mutex::new(seed),
-            calls: Mutex::default(),
-            open: AtomicU32::default(),
-        }))
+        let orders = Orders { does: Box::new(|_| GOOD), dice: Dice::new(seed) };
+        let orders = Arc::new(Mutex::new(orders));
+        let followed = orders.clone();
+        let upstream = Upstream::doing(move |number| {
+            let orders = &mut *followed.lock().unwrap();
+            let does = (orders.does)(number);
+            does.work(does.takes.draw(&mut orders.dice))
+        });
+        Self { upstream, orders }
     }
 
     pub(super) fn does(&self, does: Does) {
@@ -113,129 +141,29 @@ impl Server {
 
     /// Does with its n-th call from the beginning, counted from 1, what this says.
     pub(super) fn follows(&self, script: impl FnMut(usize) -> Does + Send + 'static) {
-        *self.0.does.lock().unwrap() = Box::new(script);
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.calls.lock().unwrap().len()
-    }
-
-    /// Forgets its calls.
-    pub(super) fn forget(&self) {
-        self.0.calls.lock().unwrap().clear();
-    }
-
-    pub(super) fn calls(&self) -> Vec<(Instant, Method)> {
-        self.0.calls.lock().unwrap().clone()
-    }
-
-    /// How long after this moment its calls came.
-    pub(super) fn times(&self, since: Instant) -> Vec<Duration> {
-        self.calls().into_iter().map(|(at, _)| at - since).collect()
-    }
-
-    /// The calls on which it is at work.
-    pub(super) fn open(&self) -> u32 {
-        self.0.open.load(SeqCst)
-    }
-
-    /// A number between 0 and 1, by SplitMix64.
-    pub(super) fn draw(&self) -> f64 {
-        let mut state = self.0.draws.lock().unwrap();
-        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn time(&self, takes: Takes) -> Duration {
-        match takes {
-            Takes::Always(time) => time,
-            Takes::Lognormal(median, deviation) => {
-                let (radius, turn) = (-2.0 * (1.0 - self.draw()).ln(), self.draw());
-                let normal = radius.sqrt() * (std::f64::consts::TAU * turn).cos();
-                median.mul_f64((deviation * normal).exp())
-            }
-        }
+        self.orders.lock().unwrap().does = Box::new(script);
     }
 }
 
-/// Counts a call of which the server has not got rid.
-struct Open(Arc<Shared>);
+impl Deref for Server {
+    type Target = Upstream<ScriptedBody>;
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, SeqCst);
+    fn deref(&self) -> &Self::Target {
+        &self.upstream
     }
 }
 
 impl<B> Service<Request<B>> for Server {
-    type Response = Response<Body>;
+    type Response = Response<ScriptedBody>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+    type Future = <Upstream<ScriptedBody> as Service<Request<B>>>::Future;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<Request<B>>::poll_ready(&mut self.upstream, cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let number = {
-            let mut calls = self.0.calls.lock().unwrap();
-            calls.push((now(), request.method().clone()));
-            calls.len()
-        };
-        let does = (self.0.does.lock().unwrap())(number);
-        let takes = self.time(does.takes);
-        self.0.open.fetch_add(1, SeqCst);
-        let open = Open(self.0.clone());
-        Box::pin(async move {
-            let _open = open;
-            if !takes.is_zero() {
-                sleep(takes).await;
-            }
-            match does.body {
-                Ends::Headless => return Err("the connection was reset".into()),
-                Ends::InPanic => panic!("a server panics"),
-                _ => {}
-            }
-            let answer = Response::builder().status(does.status);
-            let answer = does
-                .retry_after
-                .into_iter()
-                .fold(answer, |answer, hint| answer.header("retry-after", hint));
-            Ok(answer.body(Body(Some(does.body)))?)
-        })
-    }
-}
-
-/// The body of an answer, up to its end.
-#[derive(Debug)]
-pub(super) struct Body(Option<Ends>);
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.0 {
-            Some(Ends::Never) => Poll::Pending,
-            Some(Ends::Well) => {
-                self.0 = Some(Ends::WithHead);
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from("frame")))))
-            }
-            Some(Ends::Broken) => {
-                self.0 = None;
-                Poll::Ready(Some(Err("the stream was reset".into())))
-            }
-            _ => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.0, None | Some(Ends::WithHead))
+        self.upstream.call(request)
     }
 }
 
@@ -257,10 +185,7 @@ impl World {
         say: impl Fn(usize, Endpoint<Server>) -> Endpoint<Server>,
     ) -> Self {
         let servers: Vec<_> = (0..count).map(|at| Server::new(at as u64)).collect();
-        let endpoint =
-            |(at, server): (usize, &Server)| say(at, Endpoint::new(at.to_string(), server.clone()));
-        let set = servers.iter().enumerate().map(endpoint).collect();
-        Self { set, servers }
+        Self { set: numbered(&servers, say), servers }
     }
 
     /// Of endpoints in tiers of these sizes.
@@ -289,11 +214,11 @@ impl World {
     }
 
     pub(super) fn forget(&self) {
-        self.servers.iter().for_each(Server::forget);
+        self.servers.iter().for_each(|server| server.forget());
     }
 
     pub(super) fn counts(&self) -> Vec<usize> {
-        self.servers.iter().map(Server::count).collect()
+        self.servers.iter().map(|server| server.count()).collect()
     }
 
     /// The shares of the calls.
@@ -310,8 +235,7 @@ impl World {
     }
 
     pub(super) fn seen(&self, at: usize) -> EndpointSnapshot {
-        let name = at.to_string();
-        self.set.snapshot().into_iter().find(|seen| *seen.name == *name).unwrap()
+        look(&self.set, &at.to_string())
     }
 
     pub(super) fn state(&self, at: usize) -> EndpointState {

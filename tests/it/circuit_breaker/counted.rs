@@ -1,6 +1,7 @@
 //! What counts against a service, outcome by outcome.
 
 use super::*;
+use crate::kit::Gate;
 use tower::load_shed::error::Overloaded;
 use tower_failover::Refusal;
 
@@ -147,12 +148,12 @@ async fn a_circuit_is_not_held_against_the_one_outside() {
 /// The same with tower's own layer in between.
 #[tokio::test(start_paused = true)]
 async fn a_load_shed_inside_is_not_counted() {
-    let server = Server::default();
+    let server = server();
     let limited = tower::limit::ConcurrencyLimit::new(server.clone(), 1);
     let layer = trips_on(TripRule::consecutive(1));
     let service = layer.layer(tower::load_shed::LoadShed::new(limited));
     let first = tokio::spawn(service.clone().oneshot(GOOD.taking(secs(1))));
-    pass(1).await;
+    sleep(ms(1)).await;
     for _ in 0..10 {
         assert!(service.clone().oneshot(GOOD).await.unwrap_err().is::<Overloaded>());
     }
@@ -163,30 +164,11 @@ async fn a_load_shed_inside_is_not_counted() {
 /// C5
 #[tokio::test(start_paused = true)]
 async fn an_error_of_readiness_is_judged_by_the_next_call() {
-    /// Breaks down a few times, and is well again.
-    struct Unready(u32);
-
-    impl Service<Ask> for Unready {
-        type Response = Outcome;
-        type Error = BoxError;
-        type Future = Answering<Outcome>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            if self.0 == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            self.0 -= 1;
-            Poll::Ready(Err(format!("unready, {} left", self.0).into()))
-        }
-
-        fn call(&mut self, ask: Ask) -> Self::Future {
-            assert_eq!(self.0, 0, "called while it is unready");
-            Box::pin(async move { Ok(ask.answer) })
-        }
-    }
-
     let layer = breaker();
-    let mut service = layer.layer(Unready(3));
+    let unready = ["unready, 2 left", "unready, 1 left", "unready, 0 left"];
+    let gates =
+        move |poll: usize| unready.get(poll - 1).map_or(Gate::Open, |text| Gate::Broken(text));
+    let mut service = layer.layer(server().gates(gates));
     // it is asked once for each call, however often we are
     for _ in 0..5 {
         service.ready().await.expect("the circuit itself is ready");

@@ -1,6 +1,7 @@
 //! A circuit that lets a share of the calls through.
 
 use super::*;
+use crate::kit::Hostile;
 use tower_failover::Ratio;
 use tower_failover::fallback::{Failed, FallbackLayer};
 
@@ -77,10 +78,10 @@ async fn the_share_rises_in_steps_after_a_dwell_and_closes_it_at_the_whole() {
     scene.ask_each(10, BAD).await;
     let mut shares = vec![share(&scene)];
     while scene.state() == CircuitState::Degraded {
-        pass(2_999).await;
+        sleep(ms(2_999)).await;
         assert!(passed(&scene, 100, GOOD).await > 0);
         assert_eq!(share(&scene), shares[shares.len() - 1], "not before the dwell is over");
-        pass(1).await;
+        sleep(ms(1)).await;
         let _ = passed(&scene, 1, GOOD).await;
         shares.push(share(&scene));
     }
@@ -161,7 +162,7 @@ async fn the_fallback_answers_those_that_are_not_let_through() {
 #[tokio::test(start_paused = true)]
 async fn a_degraded_circuit_waits_for_its_service() {
     let layer = degrades();
-    let mut service = layer.layer(crate::support::Hostile::new(Server::default()));
+    let mut service = layer.layer(Hostile::new(server()));
     for _ in 0..10 {
         service.ready().await.unwrap().call(BAD).await.unwrap();
     }

@@ -1,7 +1,7 @@
 //! Where an attempt ends that has a body, and how often that is counted.
 
 use super::bodies::*;
-use crate::support::{Scripted, ms, now, secs, sleep};
+use crate::kit::{Scripted, ScriptedBody, Step, data, ms, now, secs, sleep};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -19,28 +19,28 @@ use tower_failover::retry::RetryLayer;
 use tower_failover::{BoxError, Deadline, Outcome};
 
 type Breaker = CircuitBreakerLayer<HttpClassifier, Http>;
-type Answer = Response<RecordBody<Steps>>;
+type Answer = Response<RecordBody<ScriptedBody>>;
 
 fn http() -> Breaker {
     CircuitBreakerLayer::http()
 }
 
 /// The answer of a call whose body is this one, and the handle of its circuit.
-async fn answered(layer: Breaker, body: Steps) -> (Answer, CircuitHandle) {
+async fn answered(layer: Breaker, body: ScriptedBody) -> (Answer, CircuitHandle) {
     let handle = layer.handle();
     let mut body = Some(body);
     let service = layer.layer(upstream(move |_| Ok(Response::new(body.take().unwrap()))));
     (service.oneshot(Request::new(())).await.unwrap(), handle)
 }
 
-async fn body_of(body: Steps) -> (RecordBody<Steps>, CircuitHandle) {
+async fn body_of(body: ScriptedBody) -> (RecordBody<ScriptedBody>, CircuitHandle) {
     let (answer, handle) = answered(http(), body).await;
     (answer.into_body(), handle)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_empty_ends_with_its_head() {
-    let (body, circuit) = body_of(Steps::new([]).foretelling()).await;
+    let (body, circuit) = body_of(ScriptedBody::new([]).foretelling()).await;
     assert_eq!(counts(&circuit), GOOD);
     drop(body);
     assert_eq!(counts(&circuit), GOOD);
@@ -48,8 +48,8 @@ async fn a_body_that_is_empty_ends_with_its_head() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_frame_ends_a_body_that_says_so() {
-    let steps = [Step::Data("one"), Step::Data("two")];
-    let (mut body, circuit) = body_of(Steps::new(steps).foretelling()).await;
+    let steps = [data("one"), data("two")];
+    let (mut body, circuit) = body_of(ScriptedBody::new(steps).foretelling()).await;
     body.frame().await.unwrap().unwrap();
     assert_eq!(counts(&circuit), NOTHING);
     body.frame().await.unwrap().unwrap();
@@ -60,8 +60,8 @@ async fn the_last_frame_ends_a_body_that_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn trailers_end_a_body_whose_reader_asks_for_no_more() {
-    let steps = [Step::Data("one"), Step::Trailers("x-sum", "abc")];
-    let (mut body, circuit) = body_of(Steps::new(steps)).await;
+    let steps = [data("one"), Step::Trailers("x-sum", "abc")];
+    let (mut body, circuit) = body_of(ScriptedBody::new(steps)).await;
     body.frame().await.unwrap().unwrap();
     assert_eq!(counts(&circuit), NOTHING);
     body.frame().await.unwrap().unwrap();
@@ -72,7 +72,7 @@ async fn trailers_end_a_body_whose_reader_asks_for_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_foretells_nothing_ends_when_nothing_is_left() {
-    let (mut body, circuit) = body_of(Steps::new([Step::Data("one")])).await;
+    let (mut body, circuit) = body_of(ScriptedBody::new([data("one")])).await;
     body.frame().await.unwrap().unwrap();
     assert_eq!(counts(&circuit), NOTHING);
     assert!(body.frame().await.is_none());
@@ -82,7 +82,7 @@ async fn a_body_that_foretells_nothing_ends_when_nothing_is_left() {
 /// A10
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_is_a_failure_and_its_error_is_passed_on() {
-    let (mut body, circuit) = body_of(Steps::new([Step::Data("one"), Step::Fails])).await;
+    let (mut body, circuit) = body_of(ScriptedBody::new([data("one"), Step::Fail])).await;
     body.frame().await.unwrap().unwrap();
     let error = body.frame().await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the stream was reset");
@@ -94,13 +94,13 @@ async fn a_body_that_breaks_is_a_failure_and_its_error_is_passed_on() {
 /// A9
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_left_half_read_or_unread_says_nothing() {
-    let steps = [Step::Data("one"), Step::Data("two")];
-    let (mut body, circuit) = body_of(Steps::new(steps).foretelling()).await;
+    let steps = [data("one"), data("two")];
+    let (mut body, circuit) = body_of(ScriptedBody::new(steps.clone()).foretelling()).await;
     body.frame().await.unwrap().unwrap();
     drop(body);
     assert_eq!(counts(&circuit), NEUTRAL);
 
-    let (body, circuit) = body_of(Steps::new(steps)).await;
+    let (body, circuit) = body_of(ScriptedBody::new(steps)).await;
     drop(body);
     assert_eq!(counts(&circuit), NEUTRAL);
 }
@@ -108,7 +108,7 @@ async fn a_body_that_is_left_half_read_or_unread_says_nothing() {
 /// B2
 #[tokio::test(start_paused = true)]
 async fn a_body_that_panics_is_a_failure() {
-    let (mut body, circuit) = body_of(Steps::new([Step::Data("one"), Step::Panics])).await;
+    let (mut body, circuit) = body_of(ScriptedBody::new([data("one"), Step::Panic])).await;
     body.frame().await.unwrap().unwrap();
     assert!(AssertUnwindSafe(body.frame()).catch_unwind().await.is_err());
     drop(body);
@@ -119,9 +119,10 @@ async fn a_body_that_panics_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_asked_again_after_its_end_counts_once() {
     for (last, expected) in
-        [(Step::Data("last"), GOOD), (Step::Trailers("x-sum", "abc"), GOOD), (Step::Fails, BAD)]
+        [(data("last"), GOOD), (Step::Trailers("x-sum", "abc"), GOOD), (Step::Fail, BAD)]
     {
-        for steps in [Steps::new([last]), Steps::new([last]).foretelling()] {
+        let body = || ScriptedBody::new([last.clone()]);
+        for steps in [body(), body().foretelling()] {
             let (mut body, circuit) = body_of(steps).await;
             for _ in 0..5 {
                 let _ = body.frame().await;
@@ -135,10 +136,10 @@ async fn a_body_that_is_asked_again_after_its_end_counts_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_recorded_body_shows_all_of_the_body_inside() {
-    let steps = [Step::Data("one"), Step::Data(""), Step::Data("three")];
+    let steps = [data("one"), data(""), data("three")];
     let steps = steps.into_iter().chain([Step::Trailers("x-sum", "abc")]);
-    let (mut body, circuit) = body_of(Steps::new(steps).foretelling()).await;
-    let seen = |body: &RecordBody<Steps>| (body.size_hint().exact(), body.is_end_stream());
+    let (mut body, circuit) = body_of(ScriptedBody::new(steps).foretelling().sized()).await;
+    let seen = |body: &RecordBody<ScriptedBody>| (body.size_hint().exact(), body.is_end_stream());
     assert_eq!(seen(&body), (Some(8), false));
     for (text, left) in [("one", 5), ("", 5), ("three", 0)] {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), text);
@@ -157,7 +158,7 @@ async fn only_good_heads_wait_for_their_bodies() {
         let layer = http();
         let circuit = layer.handle();
         let mut service = layer.layer(upstream(move |_| {
-            let steps = Steps::new([Step::Data("long"), Step::Fails]);
+            let steps = ScriptedBody::new([data("long"), Step::Fail]);
             Ok(Response::builder().status(status).body(steps).unwrap())
         }));
         let answer = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
@@ -189,7 +190,7 @@ async fn a_rule_for_the_end_that_panics_is_a_failure_and_wedges_nothing() {
     let mut service = layer.layer(upstream(|call| {
         let answer = Response::builder();
         let answer = if call == 1 { answer.header("x-panics", "") } else { answer };
-        Ok(answer.body(Steps::new([Step::Data("one")])).unwrap())
+        Ok(answer.body(ScriptedBody::new([data("one")])).unwrap())
     }));
     let answer = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
     let read = AssertUnwindSafe(answer.into_body().collect()).catch_unwind().await;
@@ -203,7 +204,7 @@ async fn a_rule_for_the_end_that_panics_is_a_failure_and_wedges_nothing() {
 const LONG: Duration = secs(3_600);
 
 /// What is counted of a reader that leaves a body after this time.
-async fn left_after(layer: Breaker, body: Steps, time: Duration) -> [u64; 3] {
+async fn left_after(layer: Breaker, body: ScriptedBody, time: Duration) -> [u64; 3] {
     let (answer, circuit) = answered(layer, body).await;
     let read = tokio::time::timeout(time, answer.into_body().collect()).await;
     assert!(read.is_err(), "it came to its end");
@@ -212,7 +213,7 @@ async fn left_after(layer: Breaker, body: Steps, time: Duration) -> [u64; 3] {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_body_that_its_reader_leaves_is_a_failure_where_that_is_asked_for() {
-    let silent = || Steps::new([Step::Data("one"), Step::Silence(LONG)]);
+    let silent = || ScriptedBody::new([data("one"), Step::Wait(LONG)]);
     let asked = || http().body_hang_after(secs(5));
     assert_eq!(left_after(asked(), silent(), ms(4_999)).await, NEUTRAL);
     assert_eq!(left_after(asked(), silent(), ms(5_000)).await, BAD);
@@ -220,22 +221,22 @@ async fn a_silent_body_that_its_reader_leaves_is_a_failure_where_that_is_asked_f
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_silent_for_an_hour_and_left_says_nothing() {
-    let silent = Steps::new([Step::Data("one"), Step::Silence(LONG * 2)]);
+    let silent = ScriptedBody::new([data("one"), Step::Wait(LONG * 2)]);
     assert_eq!(left_after(http(), silent, LONG).await, NEUTRAL);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_leaves_a_flowing_stream_says_nothing() {
-    let frames = (0..1_000).flat_map(|_| [Step::Silence(secs(1)), Step::Data("tick")]);
+    let frames = (0..1_000).flat_map(|_| [Step::Wait(secs(1)), data("tick")]);
     let layer = http().body_hang_after(secs(5));
-    assert_eq!(left_after(layer, Steps::new(frames), secs(100)).await, NEUTRAL);
+    assert_eq!(left_after(layer, ScriptedBody::new(frames), secs(100)).await, NEUTRAL);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_reads_no_further_does_not_make_a_body_silent() {
-    let steps = [Step::Silence(secs(1)), Step::Data("one"), Step::Data("two")];
+    let steps = [Step::Wait(secs(1)), data("one"), data("two")];
     let layer = http().body_hang_after(secs(5));
-    let (answer, circuit) = answered(layer, Steps::new(steps)).await;
+    let (answer, circuit) = answered(layer, ScriptedBody::new(steps)).await;
     let mut body = answer.into_body();
     body.frame().await.unwrap().unwrap();
     sleep(LONG).await;
@@ -296,7 +297,7 @@ async fn a_call_that_is_given_up_at_the_deadline_of_its_retries_is_a_failure() {
 /// Takes so long for an answer, whatever it is asked.
 fn upstream_of_any_body<B: Send + 'static>(
     takes: Duration,
-) -> Scripted<Request<B>, Response<Steps>, ()> {
+) -> Scripted<Request<B>, Response<ScriptedBody>, ()> {
     Scripted::noting(|_| (), |_| Ok(answer(200, []))).taking(takes)
 }
 
@@ -313,7 +314,7 @@ fn half_opening(trial_timeout: Duration) -> Breaker {
 
 /// Such a circuit, with two seconds for a trial; it is half-open.
 async fn half_open(
-    inner: Upstream,
+    inner: Inner,
 ) -> (impl Service<Request<()>, Response = Answer, Error = BoxError> + Clone, CircuitHandle) {
     let layer = half_opening(secs(2));
     let circuit = layer.handle();
@@ -327,7 +328,7 @@ async fn half_open(
 /// A12
 #[tokio::test(start_paused = true)]
 async fn a_trial_whose_answer_goes_on_keeps_its_place_only_for_its_time() {
-    let stream = streaming([Step::Data("one"), Step::Silence(LONG)]);
+    let stream = streaming([data("one"), Step::Wait(LONG)]);
     let (service, circuit) = half_open(stream).await;
     let mut held = Vec::new();
     for trial in 1..=20 {
@@ -346,10 +347,9 @@ async fn a_trial_whose_answer_goes_on_keeps_its_place_only_for_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_trials_answer_counts_also_after_its_time() {
-    for (last, expected) in
-        [(Step::Data("last"), CircuitState::Closed), (Step::Fails, CircuitState::Open)]
+    for (last, expected) in [(data("last"), CircuitState::Closed), (Step::Fail, CircuitState::Open)]
     {
-        let (service, circuit) = half_open(streaming([Step::Silence(secs(60)), last])).await;
+        let (service, circuit) = half_open(streaming([Step::Wait(secs(60)), last])).await;
         let slow = service.clone().oneshot(Request::new(())).await.unwrap();
         sleep(secs(2)).await;
         let second = service.clone().oneshot(Request::new(())).await.unwrap();
@@ -366,11 +366,11 @@ async fn the_end_of_a_trials_answer_counts_also_after_its_time() {
 /// F2: an answer that began before the circuit opened ends when it is half-open, or closed again
 #[tokio::test(start_paused = true)]
 async fn the_end_of_an_answer_from_before_the_trip_changes_nothing() {
-    for last in [Step::Data("last"), Step::Fails] {
+    for last in [data("last"), Step::Fail] {
         for closes in [false, true] {
             let layer = half_opening(LONG);
             let circuit = layer.handle();
-            let old = layer.layer(streaming([Step::Silence(secs(60)), last]));
+            let old = layer.layer(streaming([Step::Wait(secs(60)), last.clone()]));
             let old = old.oneshot(Request::new(())).await.unwrap();
             let failing = upstream(|_| Err("down".into()));
             layer.layer(failing).oneshot(Request::new(())).await.unwrap_err();
@@ -392,7 +392,7 @@ async fn the_end_of_an_answer_from_before_the_trip_changes_nothing() {
             };
             let before = seen();
             assert_eq!(before.0, expected);
-            assert_eq!(old.into_body().collect().await.is_ok(), last != Step::Fails);
+            assert_eq!(old.into_body().collect().await.is_ok(), last != Step::Fail);
             assert_eq!(seen(), before, "{last:?}");
         }
     }
@@ -402,7 +402,7 @@ async fn the_end_of_an_answer_from_before_the_trip_changes_nothing() {
 async fn streams_that_are_reset_in_the_middle_trip_the_circuit() {
     let layer = http().trip_on(failures(20)).unwrap();
     let circuit = layer.handle();
-    let service = layer.layer(streaming([Step::Data("one"), Step::Fails]));
+    let service = layer.layer(streaming([data("one"), Step::Fail]));
     for call in 1..=20 {
         assert_eq!(circuit.state(), CircuitState::Closed, "call {call}");
         let answer = service.clone().oneshot(Request::new(())).await.unwrap();

@@ -1,7 +1,7 @@
 //! A circuit that is steered and watched from outside.
 
 use super::*;
-use crate::support::Log;
+use crate::kit::Log;
 use futures_util::future::join_all;
 use std::sync::Mutex;
 use std::sync::OnceLock;
@@ -20,7 +20,7 @@ async fn forced_open_lasts_until_it_is_changed() {
         assert_eq!(refused.to_string(), "circuit `circuit` is forced open");
     }
     assert_eq!((scene.seen().share, scene.seen().next_trial), (0.0, None));
-    assert_eq!(scene.server.calls(), 0);
+    assert_eq!(scene.server.count(), 0);
     scene.circuit.reset();
     scene.ask_each(1, GOOD).await;
     assert_eq!(scene.state(), CircuitState::Closed);
@@ -56,7 +56,7 @@ async fn calls_under_way_do_not_end_what_is_forced() {
         let scene = Scene::new(breaker());
         let mut calls: Vec<_> = (0..5).map(|_| scene.begin(BAD.taking(secs(1)))).collect();
         force(&scene.circuit);
-        pass(1_000).await;
+        sleep(ms(1_000)).await;
         calls.iter_mut().for_each(|call| assert!(call.poll().is_ready()));
         assert_eq!((scene.state(), scene.seen().rules[0].hits), (state, 0));
 
@@ -68,7 +68,7 @@ async fn calls_under_way_do_not_end_what_is_forced() {
             sleep(OPEN).await;
             let mut trial = scene.begin(ask.taking(ms(1)));
             force(&scene.circuit);
-            pass(1).await;
+            sleep(ms(1)).await;
             assert!(trial.poll().is_ready());
             assert_eq!((scene.state(), scene.seen().trials), (state, 0));
         }
@@ -134,11 +134,11 @@ async fn a_circuit_that_only_observes_refuses_nobody() {
     assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 1));
     scene.ask_each(50, BAD).await;
     assert_eq!(scene.state(), CircuitState::HalfOpen, "none of them was a trial");
-    pass(100).await;
+    sleep(ms(100)).await;
     assert!(trial.poll().is_ready());
     scene.ask_each(1, GOOD).await;
     assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Closed, 1));
-    assert_eq!((scene.seen().refused, scene.server.calls()), (0, 104));
+    assert_eq!((scene.seen().refused, scene.server.count()), (0, 104));
     scene.circuit.reset();
     assert!(!scene.seen().observe_only);
     scene.trip().await;
@@ -199,10 +199,10 @@ async fn a_task_that_waits_for_changes_may_use_the_handle() {
         }
         told
     });
-    pass(1).await;
+    sleep(ms(1)).await;
     for _ in 0..2 {
         scene.ask_each(2, BAD).await;
-        pass(1).await;
+        sleep(ms(1)).await;
     }
     let told = task.await.unwrap();
     assert_eq!(told, [CircuitState::Open, CircuitState::Closed].repeat(2));
@@ -217,7 +217,7 @@ async fn everybody_who_waits_is_told_of_a_change() {
             tokio::spawn(async move { changes.next().await })
         })
         .collect();
-    pass(1).await;
+    sleep(ms(1)).await;
     scene.trip().await;
     for told in join_all(waiting).await {
         assert_eq!(told.unwrap(), Some(CircuitState::Open));
@@ -236,7 +236,7 @@ async fn everybody_who_waits_is_told_of_a_change() {
 async fn a_handle_outlives_the_services_and_the_services_the_handle() {
     let layer = breaker().name("kept");
     let circuit = layer.handle();
-    let service = layer.layer(Server::default());
+    let service = layer.layer(server());
     for _ in 0..2 {
         service.clone().oneshot(BAD).await.unwrap();
     }
@@ -249,7 +249,7 @@ async fn a_handle_outlives_the_services_and_the_services_the_handle() {
     assert_eq!(changes.next().await, None, "the circuit is gone");
 
     let layer = breaker();
-    let service = layer.layer(Server::default());
+    let service = layer.layer(server());
     let own = service.handle();
     drop((layer.handle(), layer));
     for _ in 0..2 {
@@ -277,7 +277,7 @@ async fn a_call_outlives_its_service_its_layer_and_its_handle() {
     assert!(ended.poll().is_pending(), "one call is under way");
     drop(hanging);
     assert!(ended.is_woken());
-    assert_eq!((ended.await, server.inside()), (None, 0));
+    assert_eq!((ended.await, server.running()), (None, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -325,7 +325,7 @@ async fn each_change_is_an_event_with_its_reasons() {
 #[tokio::test(start_paused = true)]
 async fn debug_tells_the_state_and_not_the_requests() {
     let layer = breaker().name("ledger");
-    let service = layer.layer(Server::default());
+    let service = layer.layer(server());
     let mut caller = service.clone();
     let call = caller.ready().await.unwrap().call(GOOD);
     for shown in [format!("{:?}", layer.handle()), format!("{service:?}"), format!("{layer:?}")] {

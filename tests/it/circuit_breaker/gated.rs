@@ -1,11 +1,11 @@
 //! Services that wait in `poll_ready` while their circuit refuses calls.
 
-use crate::support::{Scripted, ms, now, secs, sleep};
+use crate::kit::{Scripted, Woken, ms, now, secs, sleep};
 use crate::wire::bounded;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_test::task::spawn;
@@ -219,25 +219,16 @@ async fn who_waits_behind_a_trial_that_hangs_waits_until_the_circuit_was_open_ag
     assert_eq!(circuit.state(), CircuitState::Closed);
 }
 
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
 /// A13
 #[tokio::test(start_paused = true)]
 async fn a_service_that_moves_to_another_task_wakes_that_one() {
     let (mut service, circuit) = opened(failing_once(), secs(10)).await;
-    let counts = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
+    let counts = [(); 2].map(|()| Woken::new());
     for count in &counts {
-        let waker = Waker::from(count.clone());
-        assert!(service.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+        assert!(service.poll_ready(&mut Context::from_waker(&count.waker())).is_pending());
     }
     circuit.reset();
-    assert_eq!(counts.each_ref().map(|count| count.0.load(SeqCst)), [0, 1]);
+    assert_eq!(counts.map(|count| count.times()), [0, 1]);
 }
 
 /// A13
@@ -253,16 +244,16 @@ async fn the_timer_of_a_service_that_moves_wakes_the_last_task() {
 #[tokio::test(start_paused = true)]
 async fn polls_without_a_reason_cause_no_wakes_and_delay_nothing() {
     let (mut service, _circuit) = opened(failing_once(), secs(10)).await;
-    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let count = Woken::new();
     let waker = Waker::from(count.clone());
     let mut cx = Context::from_waker(&waker);
     for _ in 0..1_000 {
         assert!(service.poll_ready(&mut cx).is_pending());
         tokio::time::advance(ms(9)).await;
     }
-    assert_eq!(count.0.load(SeqCst), 0);
+    assert_eq!(count.times(), 0);
     tokio::time::advance(ms(1_000)).await;
-    assert_eq!(count.0.load(SeqCst), 1);
+    assert_eq!(count.times(), 1);
     assert!(service.poll_ready(&mut cx).is_ready());
 }
 
@@ -270,7 +261,7 @@ async fn polls_without_a_reason_cause_no_wakes_and_delay_nothing() {
 #[tokio::test(start_paused = true)]
 async fn who_stops_waiting_is_forgotten() {
     let (service, circuit) = opened(failing_once(), secs(10)).await;
-    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let count = Woken::new();
     {
         let waker = Waker::from(count.clone());
         let mut leaving = service.clone();
@@ -281,7 +272,7 @@ async fn who_stops_waiting_is_forgotten() {
     sleep(secs(5)).await;
     circuit.reset();
     sleep(secs(10)).await;
-    assert_eq!(count.0.load(SeqCst), 0);
+    assert_eq!(count.times(), 0);
 }
 
 /// A5, F3: readiness holds no permit that others would miss
@@ -298,33 +289,16 @@ async fn a_service_that_is_ready_and_never_called_takes_nothing() {
 /// C8
 #[tokio::test(start_paused = true)]
 async fn the_service_inside_is_not_polled_ready_while_the_circuit_is_open() {
-    struct Ready(Arc<AtomicUsize>);
-
-    impl Service<bool> for Ready {
-        type Response = ();
-        type Error = BoxError;
-        type Future = std::future::Ready<Result<(), BoxError>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            self.0.fetch_add(1, SeqCst);
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: bool) -> Self::Future {
-            std::future::ready(Ok(()))
-        }
-    }
-
-    let asked = Arc::<AtomicUsize>::default();
+    let asked = Scripted::<bool, ()>::new(|_| Ok(()));
     let layer = layer(secs(10));
     let circuit = layer.handle();
     circuit.force_open();
-    let mut service = layer.layer(Ready(asked.clone()));
+    let mut service = layer.layer(asked.clone());
     assert!(service.ready().now_or_never().is_none());
-    assert_eq!(asked.load(SeqCst), 0);
+    assert_eq!(asked.polls(), 0);
     circuit.reset();
     service.ready().await.unwrap();
-    assert_eq!(asked.load(SeqCst), 1);
+    assert_eq!(asked.polls(), 1);
 }
 
 /// A17: a service that waits does not keep its circuit from going

@@ -7,7 +7,7 @@ use tower_failover::Ratio;
 /// Drops a call after so many milliseconds under way.
 async fn give_up_after(scene: &Scene, millis: u64) {
     let call = scene.begin(HANGING);
-    pass(millis).await;
+    sleep(ms(millis)).await;
     drop(call);
 }
 
@@ -25,7 +25,7 @@ async fn a_hung_service_behind_a_timeout_trips_after_as_many_calls_as_were_told(
         assert_eq!(scene.state(), CircuitState::Open);
         refusal(service.oneshot(HANGING).await);
         assert_eq!(scene.counts(), [0, u64::from(calls), 0]);
-        assert_eq!(scene.server.inside(), 0);
+        assert_eq!(scene.server.running(), 0);
     }
 }
 
@@ -122,7 +122,7 @@ async fn a_call_that_was_never_polled_is_nothing_however_old_it_is() {
             drop(call);
         }
         assert_eq!((scene.state(), scene.counts()), (CircuitState::Closed, [0, 0, 10]));
-        assert_eq!(scene.server.inside(), 0);
+        assert_eq!(scene.server.running(), 0);
     }
 }
 
@@ -131,9 +131,9 @@ async fn a_call_that_was_never_polled_is_nothing_however_old_it_is() {
 async fn a_call_that_is_given_up_takes_its_inner_call_along() {
     let scene = Scene::new(breaker());
     let calls: Vec<_> = (0..10).map(|_| scene.begin(HANGING)).collect();
-    assert_eq!(scene.server.inside(), 10);
+    assert_eq!(scene.server.running(), 10);
     drop(calls);
-    assert_eq!(scene.server.inside(), 0);
+    assert_eq!(scene.server.running(), 0);
 }
 
 /// A14

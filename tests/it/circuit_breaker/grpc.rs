@@ -1,7 +1,8 @@
 //! gRPC calls, whose last word is in the head or in the trailers.
 
 use super::bodies::*;
-use crate::support::{ms, secs};
+use crate::kit::{ScriptedBody, Step, ms, secs};
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
@@ -18,14 +19,14 @@ fn grpc() -> Breaker {
     CircuitBreakerLayer::grpc()
 }
 
-const MESSAGE: Step = Step::Data("message");
+const MESSAGE: Step = Step::Data(Bytes::from_static(b"message"));
 
 fn status(code: &'static str) -> Step {
     Step::Trailers("grpc-status", code)
 }
 
 /// What is counted of a call whose body is this one and is read to its end.
-async fn counted(layer: Breaker, body: impl Fn() -> Steps + Send + 'static) -> [u64; 3] {
+async fn counted(layer: Breaker, body: impl Fn() -> ScriptedBody + Send + 'static) -> [u64; 3] {
     let circuit = layer.handle();
     let service = layer.layer(upstream(move |_| Ok(Response::new(body()))));
     let answer = service.oneshot(Request::new(())).await.unwrap();
@@ -50,7 +51,7 @@ async fn the_status_in_the_trailers_judges_the_call() {
     ] {
         for foretells in [false, true] {
             let body = move || {
-                let steps = Steps::new([MESSAGE, status(code)]);
+                let steps = ScriptedBody::new([MESSAGE, status(code)]);
                 if foretells { steps.foretelling() } else { steps }
             };
             assert_eq!(counted(grpc(), body).await, expected, "{code}");
@@ -61,11 +62,11 @@ async fn the_status_in_the_trailers_judges_the_call() {
 /// N3: so ends a body that a reset with NO_ERROR has cut
 #[tokio::test(start_paused = true)]
 async fn a_body_that_ends_without_trailers_is_a_failure() {
-    assert_eq!(counted(grpc(), || Steps::new([MESSAGE])).await, BAD);
-    assert_eq!(counted(grpc(), || Steps::new([MESSAGE]).foretelling()).await, BAD);
-    assert_eq!(counted(grpc(), || Steps::new([])).await, BAD);
-    assert_eq!(counted(grpc(), || Steps::new([]).foretelling()).await, BAD);
-    let other = || Steps::new([MESSAGE, Step::Trailers("x-sum", "abc")]);
+    assert_eq!(counted(grpc(), || ScriptedBody::new([MESSAGE])).await, BAD);
+    assert_eq!(counted(grpc(), || ScriptedBody::new([MESSAGE]).foretelling()).await, BAD);
+    assert_eq!(counted(grpc(), || ScriptedBody::new([])).await, BAD);
+    assert_eq!(counted(grpc(), || ScriptedBody::new([]).foretelling()).await, BAD);
+    let other = || ScriptedBody::new([MESSAGE, Step::Trailers("x-sum", "abc")]);
     assert_eq!(counted(grpc(), other).await, BAD, "trailers without a status");
 }
 
@@ -77,7 +78,7 @@ async fn an_answer_of_trailers_alone_is_judged_by_its_head() {
             let layer = grpc();
             let circuit = layer.handle();
             let service = layer.layer(upstream(move |_| {
-                let body = Steps::new([]);
+                let body = ScriptedBody::new([]);
                 let body = if foretells { body.foretelling() } else { body };
                 Ok(Response::builder().header("grpc-status", code).body(body).unwrap())
             }));
@@ -97,9 +98,9 @@ async fn a_judgement_of_the_users_own_on_a_code_holds_at_the_end_too() {
             .code(GrpcCode::Unknown, Outcome::Success);
         grpc().classify(classifier)
     };
-    assert_eq!(counted(own(), || Steps::new([MESSAGE, status("10")])).await, BAD);
-    assert_eq!(counted(own(), || Steps::new([MESSAGE, status("14")])).await, NEUTRAL);
-    assert_eq!(counted(own(), || Steps::new([MESSAGE])).await, GOOD, "as UNKNOWN");
+    assert_eq!(counted(own(), || ScriptedBody::new([MESSAGE, status("10")])).await, BAD);
+    assert_eq!(counted(own(), || ScriptedBody::new([MESSAGE, status("14")])).await, NEUTRAL);
+    assert_eq!(counted(own(), || ScriptedBody::new([MESSAGE])).await, GOOD, "as UNKNOWN");
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +119,7 @@ async fn good_heads_with_bad_trailers_trip_the_circuit() {
 #[tokio::test(start_paused = true)]
 async fn exhausted_resources_count_only_if_that_is_asked_for() {
     let layer = || grpc().trip_on(failures(1)).unwrap();
-    let body = || Steps::new([MESSAGE, status("8")]);
+    let body = || ScriptedBody::new([MESSAGE, status("8")]);
     assert_eq!(counted(layer(), body).await, NEUTRAL);
     assert_eq!(counted(layer().count_throttled(), body).await, BAD);
 }
@@ -137,15 +138,15 @@ const ENDINGS: [(&str, [u64; 3]); 10] = [
     ("404", NEUTRAL),
 ];
 
-fn ending(kind: usize) -> Result<Response<Steps>, BoxError> {
-    let steps = |steps: &[Step]| Ok(Response::new(Steps::new(steps.iter().copied())));
+fn ending(kind: usize) -> Result<Response<ScriptedBody>, BoxError> {
+    let steps = |steps: &[Step]| Ok(Response::new(ScriptedBody::new(steps.iter().cloned())));
     match ENDINGS[kind].0 {
         "good" | "timeout" | "left early" => steps(&[MESSAGE, status("0")]),
         "trailers 14" => steps(&[MESSAGE, status("14")]),
         "error" => Err("down".into()),
-        "reset" => steps(&[MESSAGE, Step::Fails]),
+        "reset" => steps(&[MESSAGE, Step::Fail]),
         "left half-read" | "left unread" => steps(&[MESSAGE, MESSAGE, status("0")]),
-        "panic" => steps(&[MESSAGE, Step::Panics]),
+        "panic" => steps(&[MESSAGE, Step::Panic]),
         _ => Ok(answer(404, [])),
     }
 }

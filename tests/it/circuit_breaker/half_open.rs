@@ -21,7 +21,7 @@ async fn of_two_hundred_callers_never_more_than_three_are_inside() {
                     }
                 }
                 assert!(scene.seen().trials <= 3);
-                pass(1).await;
+                sleep(ms(1)).await;
             }
         })
     });
@@ -29,8 +29,8 @@ async fn of_two_hundred_callers_never_more_than_three_are_inside() {
         caller.await.unwrap();
     }
     assert_eq!(scene.state(), CircuitState::HalfOpen);
-    assert_eq!((scene.server.most(), scene.server.inside()), (3, 0));
-    assert!(scene.server.calls() > 10, "as trials end, others follow: {}", scene.server.calls());
+    assert_eq!((scene.server.most(), scene.server.running()), (3, 0));
+    assert!(scene.server.count() > 10, "as trials end, others follow: {}", scene.server.count());
 }
 
 /// F3, F6: and all of a crowd that stands there when it becomes half-open
@@ -54,7 +54,7 @@ async fn no_trial_comes_before_its_time() {
     scene.trip().await;
     sleep(OPEN - ms(1)).await;
     assert_eq!(scene.refusal().await.retry_after(), Some(ms(1)));
-    pass(1).await;
+    sleep(ms(1)).await;
     let _probe = scene.begin(HANGING);
     assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 1));
     assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
@@ -104,9 +104,9 @@ async fn a_dropped_trial_gives_its_permit_back() {
     for polled in [false, true] {
         let scene = Scene::half_open(breaker()).await;
         let trial = if polled { scene.begin(HANGING) } else { scene.call(HANGING) };
-        assert_eq!((scene.seen().trials, scene.server.inside()), (1, 1));
+        assert_eq!((scene.seen().trials, scene.server.running()), (1, 1));
         drop(trial);
-        assert_eq!((scene.seen().trials, scene.server.inside()), (0, 0));
+        assert_eq!((scene.seen().trials, scene.server.running()), (0, 0));
         assert_eq!(scene.state(), CircuitState::HalfOpen);
         // in the same moment
         scene.ask_each(2, GOOD).await;
@@ -144,7 +144,7 @@ async fn a_trial_that_its_caller_gives_up_late_reopens_it() {
     let layer = breaker().hang_after(ms(300)).trial_timeout(secs(60)).unwrap();
     let scene = Scene::half_open(layer).await;
     let trial = scene.begin(HANGING);
-    pass(300).await;
+    sleep(ms(300)).await;
     drop(trial);
     assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
 }
@@ -177,7 +177,7 @@ async fn a_trial_that_is_dropped_at_its_deadline_reopens_it() {
         request.extensions_mut().insert(Deadline::within(ms(100)));
         let mut trial = spawn(service.ready().await.unwrap().call(request));
         assert!(trial.poll().is_pending());
-        pass(held).await;
+        sleep(ms(held)).await;
         drop(trial);
         assert_eq!(circuit.state(), state, "after {held} ms of 100");
     }
@@ -189,9 +189,9 @@ async fn a_hung_trial_is_overtaken_after_the_trial_timeout() {
     let scene = Scene::half_open(breaker().trial_timeout(secs(3)).unwrap()).await;
     let hung = scene.begin(HANGING);
     std::mem::forget(scene.call(HANGING));
-    pass(2_999).await;
+    sleep(ms(2_999)).await;
     assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
-    pass(1).await;
+    sleep(ms(1)).await;
     let refused = scene.refusal().await;
     assert_eq!((refused.state(), refused.retry_after()), (CircuitState::Open, Some(OPEN)));
     sleep(OPEN).await;
@@ -218,12 +218,12 @@ async fn what_an_overtaken_trial_says_changes_nothing() {
     for late in [GOOD, BAD] {
         let scene = Scene::half_open(breaker().trials(2).unwrap()).await;
         let mut trial = scene.begin(late.taking(secs(12)));
-        pass(1_000).await;
+        sleep(ms(1_000)).await;
         assert_eq!(scene.refusal().await.state(), CircuitState::Open);
         sleep(OPEN).await;
         scene.ask(GOOD).await.unwrap();
         assert_eq!(scene.state(), CircuitState::HalfOpen);
-        pass(1_000).await;
+        sleep(ms(1_000)).await;
         assert!(trial.poll().is_ready());
         assert_eq!((scene.state(), scene.seen().trials), (CircuitState::HalfOpen, 0));
         scene.ask(GOOD).await.unwrap();
@@ -280,9 +280,9 @@ async fn a_trial_has_the_time_of_a_call_that_is_not_slow() {
     let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
     let scene = Scene::half_open(breaker().trip_on(slow).unwrap()).await;
     let _hung = scene.begin(HANGING);
-    pass(1_999).await;
+    sleep(ms(1_999)).await;
     assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
-    pass(1).await;
+    sleep(ms(1)).await;
     assert_eq!(scene.refusal().await.state(), CircuitState::Open);
 }
 

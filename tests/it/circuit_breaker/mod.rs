@@ -19,7 +19,7 @@ mod stub;
 mod trips;
 mod wire;
 
-use crate::support::{ms, secs, sleep};
+use crate::kit::{Act, Scripted, ms, secs, sleep};
 use futures_util::FutureExt;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ use tower_failover::classify::{Classify, ErrorsOnly, Evidence};
 use tower_failover::replay::Plain;
 use tower_failover::{Backoff, BoxError, Jitter, Outcome};
 
-/// What a [`Server`] does with a request: it answers this, after this time.
+/// What a server does with a request: it answers this, after this time.
 #[derive(Clone, Copy, Debug)]
 struct Ask {
     answer: Outcome,
@@ -56,77 +56,12 @@ impl Ask {
     }
 }
 
-/// Does what it is asked to, and counts. Clones are the same server.
-#[derive(Clone, Debug, Default)]
-struct Server(Arc<Seen>);
+/// Does what it is asked to.
+type Server = Scripted<Ask, Outcome, ()>;
 
-#[derive(Debug, Default)]
-struct Seen {
-    polls: AtomicUsize,
-    calls: AtomicUsize,
-    inside: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Server {
-    fn polls(&self) -> usize {
-        self.0.polls.load(Relaxed)
-    }
-
-    fn calls(&self) -> usize {
-        self.0.calls.load(Relaxed)
-    }
-
-    fn inside(&self) -> usize {
-        self.0.inside.load(Relaxed)
-    }
-
-    /// The most calls that were inside at a time.
-    fn most(&self) -> usize {
-        self.0.most.load(Relaxed)
-    }
-}
-
-/// One call that is inside.
-struct Inside(Server);
-
-impl Inside {
-    fn enter(server: &Server) -> Self {
-        server.0.calls.fetch_add(1, Relaxed);
-        let inside = server.0.inside.fetch_add(1, Relaxed) + 1;
-        server.0.most.fetch_max(inside, Relaxed);
-        Self(server.clone())
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.0.inside.fetch_sub(1, Relaxed);
-    }
-}
-
-type Answering<Res> = Pin<Box<dyn Future<Output = Result<Res, BoxError>> + Send>>;
-
-impl Service<Ask> for Server {
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = Answering<Outcome>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.polls.fetch_add(1, Relaxed);
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, Ask { answer, takes }: Ask) -> Self::Future {
-        let inside = Inside::enter(self);
-        Box::pin(async move {
-            let _inside = inside;
-            if !takes.is_zero() {
-                sleep(takes).await;
-            }
-            Ok(answer)
-        })
-    }
+fn server() -> Server {
+    let answers = |ask: Ask, _| std::future::ready(Ok(ask.answer));
+    Scripted::doing(answers).acts(|ask, _| Act::AnswersAfter(ask.takes))
 }
 
 /// Judges an answer as what it says it is, and errors as [`ErrorsOnly`].
@@ -172,7 +107,7 @@ type Call = Spawn<<CircuitBreaker<Server, AsTold, Plain> as Service<Ask>>::Futur
 
 impl Scene {
     fn new(layer: Breaker) -> Self {
-        let server = Server::default();
+        let server = server();
         Self { service: layer.layer(server.clone()), circuit: layer.handle(), server }
     }
 
@@ -246,8 +181,4 @@ fn counts(circuit: &CircuitHandle) -> [u64; 3] {
 
 fn refusal<Res: std::fmt::Debug>(result: Result<Res, BoxError>) -> CircuitOpen {
     *result.expect_err("it is refused").downcast().expect("it is the circuit's error")
-}
-
-async fn pass(millis: u64) {
-    sleep(ms(millis)).await;
 }

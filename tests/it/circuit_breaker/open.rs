@@ -1,7 +1,7 @@
 //! What callers meet while a circuit is open, and for how long.
 
 use super::*;
-use crate::support::{Hostile, timed};
+use crate::kit::{Gate, Hostile, timed};
 use tower::buffer::Buffer;
 use tower_failover::Budget;
 use tower_failover::classify::ErrorsOnly;
@@ -12,31 +12,13 @@ use tower_failover::{Ratio, Refusal};
 /// C8
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_is_ready_and_leaves_the_service_alone() {
-    /// Never ready again after its first calls.
-    #[derive(Clone)]
-    struct Stuck(Server);
-
-    impl Service<Ask> for Stuck {
-        type Response = Outcome;
-        type Error = BoxError;
-        type Future = Answering<Outcome>;
-
-        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            let _ = Service::poll_ready(&mut self.0, cx);
-            if self.0.calls() < 2 { Poll::Ready(Ok(())) } else { Poll::Pending }
-        }
-
-        fn call(&mut self, ask: Ask) -> Self::Future {
-            self.0.call(ask)
-        }
-    }
-
-    let (layer, server) = (breaker(), Server::default());
-    let mut service = layer.layer(Stuck(server.clone()));
+    let (layer, server) = (breaker(), server());
+    let mut service = layer.layer(server.clone());
     for _ in 0..2 {
         service.ready().await.unwrap().call(BAD).await.unwrap();
     }
-    let (polls, calls) = (server.polls(), server.calls());
+    server.gate(Gate::Shut);
+    let (polls, calls) = (server.polls(), server.count());
     for _ in 0..100 {
         let mut other = service.clone();
         for service in [&mut service, &mut other] {
@@ -44,7 +26,7 @@ async fn an_open_circuit_is_ready_and_leaves_the_service_alone() {
             refusal(ready.call(GOOD).now_or_never().expect("it is refused at once"));
         }
     }
-    assert_eq!((server.polls(), server.calls()), (polls, calls));
+    assert_eq!((server.polls(), server.count()), (polls, calls));
     assert_eq!(layer.handle().snapshot().refused, 200);
 }
 
@@ -52,7 +34,7 @@ async fn an_open_circuit_is_ready_and_leaves_the_service_alone() {
 async fn the_error_names_the_circuit_and_the_time_that_remains() {
     let scene = Scene::new(breaker().name("ledger"));
     scene.trip().await;
-    pass(2_500).await;
+    sleep(ms(2_500)).await;
     let error = scene.ask(GOOD).await.unwrap_err();
     assert_eq!(error.to_string(), "circuit `ledger` is open for another 7.5s");
     let refused = error.downcast_ref::<CircuitOpen>().unwrap();
@@ -111,7 +93,7 @@ async fn a_retry_outside_neither_waits_nor_pays_for_a_refusal() {
         assert_eq!(took, Duration::ZERO);
     }
     assert_eq!(budget.balance(), 5);
-    assert_eq!((scene.seen().refused, scene.server.calls()), (10, 2), "each asked once");
+    assert_eq!((scene.seen().refused, scene.server.count()), (10, 2), "each asked once");
 }
 
 /// C4
@@ -136,7 +118,7 @@ async fn a_stack_under_a_buffer_survives_an_opening_and_a_closing() {
 /// C2, C4, L9: also with a fallback and retries around the circuit
 #[tokio::test(start_paused = true)]
 async fn a_whole_stack_under_a_buffer_survives_it_too() {
-    let (layer, server) = (breaker(), Server::default());
+    let (layer, server) = (breaker(), server());
     let circuit = layer.handle();
     let stack = tower::ServiceBuilder::new()
         .layer(FallbackLayer::plain().classify(AsTold).value(|_| Outcome::Unsuitable))
@@ -149,9 +131,9 @@ async fn a_whole_stack_under_a_buffer_survives_it_too() {
         // the second attempt opens it, and the third is refused
         assert_eq!(ask(BAD).await.unwrap(), Outcome::Unsuitable);
         assert_eq!(circuit.state(), CircuitState::Open);
-        let calls = server.calls();
+        let calls = server.count();
         assert_eq!(ask(GOOD).await.unwrap(), Outcome::Unsuitable, "the fallback answers");
-        assert_eq!(server.calls(), calls);
+        assert_eq!(server.count(), calls);
         sleep(OPEN).await;
         for _ in 0..3 {
             assert_eq!(ask(GOOD).await.unwrap(), Outcome::Success);
@@ -163,7 +145,7 @@ async fn a_whole_stack_under_a_buffer_survives_it_too() {
 /// C1, C2
 #[tokio::test(start_paused = true)]
 async fn what_was_ready_while_it_was_open_is_refused_later() {
-    let (layer, server) = (breaker().successes(1).unwrap(), Server::default());
+    let (layer, server) = (breaker().successes(1).unwrap(), server());
     let mut service = layer.layer(Hostile::new(server.clone()));
     for _ in 0..2 {
         service.ready().await.unwrap().call(BAD).await.unwrap();
@@ -174,7 +156,7 @@ async fn what_was_ready_while_it_was_open_is_refused_later() {
         for _ in 0..2 {
             other.ready().await.unwrap().call(BAD).await.unwrap();
         }
-        let calls = server.calls();
+        let calls = server.count();
         service.ready().await.unwrap();
         sleep(OPEN).await;
         if moment == "closed" {
@@ -183,7 +165,7 @@ async fn what_was_ready_while_it_was_open_is_refused_later() {
         }
         let refused = refusal(service.call(GOOD).await);
         assert_eq!(refused.retry_after(), Some(Duration::ZERO), "{moment}: it would pass now");
-        assert_eq!(server.calls(), calls + usize::from(moment == "closed"));
+        assert_eq!(server.count(), calls + usize::from(moment == "closed"));
         service.ready().await.unwrap().call(GOOD).await.unwrap();
     }
 }
@@ -191,7 +173,7 @@ async fn what_was_ready_while_it_was_open_is_refused_later() {
 /// C1, C3
 #[tokio::test(start_paused = true)]
 async fn what_was_ready_before_it_opened_is_refused_as_well() {
-    let (layer, server) = (breaker(), Server::default());
+    let (layer, server) = (breaker(), server());
     let mut service = layer.layer(Hostile::new(server.clone()));
     let mut other = service.clone();
     service.ready().await.unwrap();
@@ -205,7 +187,7 @@ async fn what_was_ready_before_it_opened_is_refused_as_well() {
         service.ready().await.unwrap().call(GOOD).await.unwrap();
     }
     assert_eq!(layer.handle().state(), CircuitState::Closed);
-    assert_eq!(server.calls(), 4);
+    assert_eq!(server.count(), 4);
 }
 
 /// Doubles from 1 s to 30 s, without jitter.
@@ -374,17 +356,17 @@ fn a_runtime_can_be_shut_down_with_calls_in_every_state() {
         for scene in [&closed, &half_open, &waited_for] {
             tokio::spawn(scene.service.clone().oneshot(HANGING));
         }
-        pass(600).await;
-        assert_eq!((closed.server.inside(), half_open.seen().trials), (1, 1));
+        sleep(ms(600)).await;
+        assert_eq!((closed.server.running(), half_open.seen().trials), (1, 1));
         (closed, half_open, waited_for)
     });
     drop(runtime);
     let scenes = [&closed, &half_open, &waited_for];
-    assert_eq!(scenes.map(|scene| scene.server.inside()), [0; 3]);
+    assert_eq!(scenes.map(|scene| scene.server.running()), [0; 3]);
     assert_eq!(closed.counts(), [0, 1, 0], "it was given up after more than half a second");
     assert_eq!(half_open.seen().trials, 0);
     waited_for.circuit.reset();
-    assert_eq!(waited_for.server.calls(), 2);
+    assert_eq!(waited_for.server.count(), 2);
 }
 
 /// F11, L5

@@ -1,6 +1,7 @@
 //! Something panics: the service, a closure of the layer's user, the caller, who listens.
 
 use super::*;
+use crate::kit::{Gate, Log};
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -202,7 +203,7 @@ async fn a_panic_of_the_classifier_is_one_failure_and_wedges_nothing() {
     for (armed, ask) in [(&judge.judgement, GOOD), (&judge.judgement, BAD), (&judge.evidence, BAD)]
     {
         let layer = breaker().classify(judge.clone());
-        let (circuit, service) = (layer.handle(), layer.layer(Server::default()));
+        let (circuit, service) = (layer.handle(), layer.layer(server()));
         for failed in 1..=2 {
             armed.store(true, Relaxed);
             panics(service.clone().oneshot(ask)).await;
@@ -224,27 +225,12 @@ async fn a_panic_of_the_classifier_is_one_failure_and_wedges_nothing() {
 /// B3, B4
 #[tokio::test(start_paused = true)]
 async fn a_panic_about_an_error_of_readiness_wedges_nothing() {
-    /// Is not ready at first.
-    struct Unready(bool);
-    impl Service<Ask> for Unready {
-        type Response = Outcome;
-        type Error = BoxError;
-        type Future = Answering<Outcome>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            let ready = std::mem::replace(&mut self.0, true);
-            Poll::Ready(if ready { Ok(()) } else { Err("unready".into()) })
-        }
-
-        fn call(&mut self, ask: Ask) -> Self::Future {
-            Box::pin(async move { Ok(ask.answer) })
-        }
-    }
-
     let judge = TouchyJudge::default();
     judge.judgement.store(true, Relaxed);
+    let at_first = |poll| if poll == 1 { Gate::Broken("unready") } else { Gate::Open };
+    let unready = server().gates(at_first);
     let layer = breaker().classify(judge);
-    let mut service = layer.layer(Unready(false));
+    let mut service = layer.layer(unready);
     panics(async { service.ready().await.unwrap().call(GOOD).await }).await;
     assert_eq!(counts(&layer.handle()), [0, 1, 0]);
     service.ready().await.unwrap().call(GOOD).await.unwrap();
@@ -258,7 +244,7 @@ async fn a_panic_of_the_key_function_wedges_nothing() {
         assert_ne!(ask.answer, Outcome::Unsuitable, "no key for that");
         ask.answer
     });
-    let service = layer.layer(Server::default());
+    let service = layer.layer(server());
     let odd = Ask { answer: Outcome::Unsuitable, takes: Duration::ZERO };
     for _ in 0..10 {
         panics(service.clone().oneshot(odd)).await;
@@ -283,7 +269,7 @@ async fn a_panic_of_the_caller_counts_as_nothing() {
     }
     // and beside a call that is under way
     let beside = async {
-        pass(1).await;
+        sleep(ms(1)).await;
         panic!("in the caller's own code");
     };
     panics(async { tokio::join!(scene.ask(HANGING), beside) }).await;
@@ -315,7 +301,7 @@ async fn a_panic_of_a_subscriber_reaches_the_caller_alone() {
     }
 
     let scene = Scene::new(breaker());
-    let _log = crate::support::Log::default().follow();
+    let _log = Log::default().follow();
     let sore = tracing_subscriber::registry().with(Sore(Mutex::new(0)));
     let guard = tracing::subscriber::set_default(sore);
     scene.ask_each(1, BAD).await;
@@ -345,7 +331,7 @@ async fn a_waiter_is_woken_although_a_subscriber_panics() {
     let layer = breaker();
     let circuit = layer.handle();
     circuit.force_open();
-    let mut service = spawn(layer.gated().layer(Server::default()));
+    let mut service = spawn(layer.gated().layer(server()));
     let mut changes = spawn(async move {
         let mut changes = circuit.changes();
         (circuit.clone(), changes.next().await)

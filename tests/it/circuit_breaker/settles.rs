@@ -1,49 +1,27 @@
 //! A share that follows what a service can carry, beside a circuit that only opens and closes.
 
 use super::*;
-use crate::support::now;
+use crate::kit::{Dice, Gauge, now, timed};
 use tower_failover::Ratio;
 
 /// A server of which each call takes longer the more are inside: at most 80 calls a second, and 72 of
 /// them in half a second.
-#[derive(Clone, Default)]
-struct Crowded(Server);
+fn crowded() -> Scripted<(), (), ()> {
+    let inside = Gauge::new();
+    Scripted::doing(move |(), _| {
+        let held = inside.clone();
+        let takes = ALONE * (1.0 + inside.held() as f64 / CROWD);
+        async move {
+            sleep(Duration::from_secs_f64(takes)).await;
+            drop(held);
+            Ok(())
+        }
+    })
+}
 
 const ALONE: f64 = 0.05;
 const CROWD: f64 = 4.0;
 const LIMIT: Duration = ms(500);
-
-impl Service<()> for Crowded {
-    type Response = ();
-    type Error = BoxError;
-    type Future = Answering<()>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        let inside = Inside::enter(&self.0);
-        let takes = ALONE * (1.0 + self.0.inside() as f64 / CROWD);
-        Box::pin(async move {
-            let _inside = inside;
-            sleep(Duration::from_secs_f64(takes)).await;
-            Ok(())
-        })
-    }
-}
-
-/// Splitmix64, as a share between 0 and 1.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
 
 const CALLS_A_SECOND: f64 = 200.0;
 const SECONDS: usize = 300;
@@ -67,23 +45,23 @@ impl Run {
 
 async fn run(rule: TripRule, seed: u64) -> Run {
     let layer = CircuitBreakerLayer::plain().seed(seed).trip_on(rule).unwrap();
-    let service = layer.layer(Crowded::default());
+    let service = layer.layer(crowded());
     let in_time = Arc::new(AtomicUsize::default());
     let passed: Arc<Vec<[AtomicUsize; 2]>> =
         Arc::new((0..=SECONDS).map(|_| Default::default()).collect());
-    let (start, mut chance, mut at) = (now(), Chance(seed), 0.0);
+    let (start, mut chance, mut at) = (now(), Dice::new(seed), 0.0);
     while at < SECONDS as f64 {
         sleep(Duration::from_secs_f64(at).saturating_sub(start.elapsed())).await;
         let second = at as usize;
         let (service, in_time, passed) = (service.clone(), in_time.clone(), passed.clone());
         tokio::spawn(async move {
-            let (answer, took) = crate::support::timed(service.oneshot(())).await;
+            let (answer, took) = timed(service.oneshot(())).await;
             passed[second][usize::from(answer.is_ok())].fetch_add(1, Relaxed);
             if second >= SECONDS * 2 / 3 && answer.is_ok() && took <= LIMIT {
                 in_time.fetch_add(1, Relaxed);
             }
         });
-        at -= (1.0 - chance.next()).ln() / CALLS_A_SECOND;
+        at -= (1.0 - chance.share()).ln() / CALLS_A_SECOND;
     }
     sleep(secs(60)).await;
     let shares: Vec<_> = passed[SECONDS * 2 / 3..SECONDS]

@@ -1,6 +1,6 @@
 //! Which services share a circuit.
 
-use crate::support::{Scripted, ms, secs};
+use crate::kit::{Scripted, ms, secs};
 use futures_util::FutureExt;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};

@@ -1,7 +1,7 @@
 //! What counts, and for how long it opens the circuit.
 
 use super::bodies::*;
-use crate::support::{ms, secs, sleep};
+use crate::kit::{ms, secs, sleep};
 use http::Request;
 use http_body_util::BodyExt;
 use std::io;

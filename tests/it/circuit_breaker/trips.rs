@@ -82,7 +82,7 @@ async fn by_default_half_of_twenty_calls_in_ten_seconds_open_it() {
     let sparse = scene();
     for _ in 0..100 {
         sparse.ask_each(1, BAD).await;
-        pass(600).await;
+        sleep(ms(600)).await;
     }
     assert_eq!(sparse.state(), CircuitState::Closed, "never twenty calls in ten seconds");
 
@@ -98,9 +98,9 @@ async fn by_default_half_of_twenty_calls_in_ten_seconds_open_it() {
 async fn more_than_fifty_failures_a_minute_are_fifty_one() {
     let scene = Scene::new(trips_on(TripRule::failures(51).within(secs(60))));
     scene.ask_each(50, BAD).await;
-    pass(59_999).await;
+    sleep(ms(59_999)).await;
     assert_eq!((scene.state(), scene.seen().rules[0].hits), (CircuitState::Closed, 50));
-    pass(1).await;
+    sleep(ms(1)).await;
     scene.ask_each(50, BAD).await;
     assert_eq!(scene.state(), CircuitState::Closed, "the first fifty are a minute old");
     scene.ask_each(1, BAD).await;
@@ -214,14 +214,14 @@ mod asked_for {
                 assert_eq!(ask(GOOD).await.unwrap(), Outcome::Success);
             }
             assert_eq!(ask(BAD).await.unwrap(), Outcome::Failure);
-            pass(1_000).await;
+            sleep(ms(1_000)).await;
         }
         assert_eq!((scene.state(), scene.seen().rules[2].hits), (CircuitState::Closed, 50));
         assert_eq!(ask(GOOD).await.unwrap(), Outcome::Success);
         assert_eq!(ask(BAD).await.unwrap(), Outcome::Failure, "the one that opens it");
         assert_eq!(scene.state(), CircuitState::Open);
         assert_eq!(ask(GOOD).await.unwrap(), Outcome::Unsuitable, "the backup's answer");
-        assert_eq!(scene.server.calls(), 202);
+        assert_eq!(scene.server.count(), 202);
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,9 +282,9 @@ mod streams {
     async fn after(calls: impl IntoIterator<Item = Times>) -> CircuitSnapshot {
         let inner = service_fn(|request: Request<Times>| async move {
             let Times { head, total, status } = request.into_body();
-            pass(head).await;
+            sleep(ms(head)).await;
             let end = async move {
-                pass(total - head).await;
+                sleep(ms(total - head)).await;
                 None
             };
             let body = Full::<Bytes>::default().with_trailers(end);

@@ -1,7 +1,7 @@
 //! Over real connections: axum routes, and streams that break.
 
 use super::bodies::{counts, failures, settled};
-use crate::support::ms;
+use crate::kit::ms;
 use crate::wire::{Server, Version, bounded, client};
 use axum::Router;
 use axum::body::Body;

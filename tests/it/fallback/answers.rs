@@ -28,7 +28,8 @@ async fn a_value_stands_in_for_an_error_and_is_told_of_it() {
 async fn a_good_answer_passes() {
     let layer = FallbackLayer::plain().value(|_| unreachable!("nothing failed"));
     let handle = layer.handle();
-    let service = layer.layer(strict(|request: u64, _| async move { Ok::<_, BoxError>(request) }));
+    let service =
+        layer.layer(Scripted::doing(|request: u64, _| async move { Ok::<_, BoxError>(request) }));
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
     assert_eq!(handle.snapshot(), Default::default());
 }
@@ -189,7 +190,7 @@ async fn an_empty_body_is_known_to_be_at_its_end_on_both_sides() {
     assert!(body.is_end_stream());
     assert_eq!(body.size_hint().exact(), Some(0));
 
-    let first = strict(move |_: Request<Full<Bytes>>, _| async move {
+    let first = Scripted::doing(move |_: Request<Full<Bytes>>, _| async move {
         Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
     });
     let body = layer.layer(first).oneshot(get()).await.unwrap().into_body();
@@ -226,7 +227,7 @@ async fn a_grpc_caller_is_told_that_the_service_is_unavailable() {
 #[tokio::test]
 async fn a_grpc_answer_passes_also_when_it_failed() {
     let layer = FallbackLayer::grpc().unavailable();
-    let first = strict(|_: Request<Full<Bytes>>, _| async {
+    let first = Scripted::doing(|_: Request<Full<Bytes>>, _| async {
         let answer = Response::builder().header("grpc-status", "13");
         Ok::<_, BoxError>(answer.body(Full::<Bytes>::from("whole")).unwrap())
     });
@@ -242,7 +243,7 @@ async fn a_closure_that_panics_is_counted_as_a_failed_fallback() {
     use std::panic::AssertUnwindSafe;
     let layer = FallbackLayer::plain().value(|_: Failed<u64>| -> u64 { panic!("on purpose") });
     let handle = layer.handle();
-    let service = layer.layer(strict(|request: u64, number| async move {
+    let service = layer.layer(Scripted::doing(|request: u64, number| async move {
         if number == 1 { Err(BoxError::from(Refusal::new())) } else { Ok(request) }
     }));
     let call = AssertUnwindSafe(ask(&service, 1));

@@ -11,7 +11,7 @@ use tower_failover::{Budget, Refusal, RequestPolicy};
 
 #[tokio::test]
 async fn a_backup_is_sent_the_same_request() {
-    let backup = strict(|request: Request<_>, _| async move {
+    let backup = Scripted::doing(|request: Request<_>, _| async move {
         let (head, body): (_, tower_failover::replay::ReplayBody<Full<Bytes>>) =
             request.into_parts();
         assert_eq!((head.method, head.uri.path()), (Method::PUT, "/work"));
@@ -20,7 +20,7 @@ async fn a_backup_is_sent_the_same_request() {
     });
     let layer = FallbackLayer::http().name("second").service(backup);
     // the first service reads half of the upload before it fails
-    let first = strict(|mut request: Request<_>, _| async move {
+    let first = Scripted::doing(|mut request: Request<_>, _| async move {
         let body: &mut tower_failover::replay::ReplayBody<_> = request.body_mut();
         assert!(body.frame().await.is_some());
         Ok::<_, BoxError>(status(500))
@@ -34,7 +34,7 @@ async fn a_backup_is_sent_the_same_request() {
 #[tokio::test]
 async fn a_backup_is_not_called_while_all_is_well() {
     let backup = always(200);
-    let calls = backup.calls();
+    let calls = backup.clone();
     let service = FallbackLayer::http().service(backup).layer(always(204));
     assert_eq!(ask(&service, get()).await.unwrap().status(), 204);
     assert_eq!(calls.count(), 0);
@@ -99,11 +99,11 @@ async fn a_backup_is_sent_only_what_may_be_sent_twice() {
     ];
     for (case, request, first, sent) in cases {
         let backup = always(200);
-        let calls = backup.calls();
+        let calls = backup.clone();
         let layer = FallbackLayer::http().service(backup);
         let handle = layer.handle();
         let result = layer.layer(first).oneshot(request).await;
-        assert_eq!(calls.count(), u32::from(sent), "{case}");
+        assert_eq!(calls.count(), usize::from(sent), "{case}");
         assert_eq!(result.is_ok_and(|answer| answer.status() == 200), sent, "{case}");
         let counts = handle.snapshot();
         assert_eq!((counts.answered, counts.withheld), (u64::from(sent), u64::from(!sent)));
@@ -130,7 +130,7 @@ where
 #[tokio::test]
 async fn a_request_that_forbids_it_is_not_sent_to_the_backup() {
     let backup = always(200);
-    let calls = backup.calls();
+    let calls = backup.clone();
     let service = FallbackLayer::http().service(backup).layer(always(500));
     let mut request = get();
     request.extensions_mut().insert(RequestPolicy::new().no_fallback());
@@ -179,13 +179,14 @@ async fn the_first_result_comes_back_when_told_so_and_the_backup_fails() {
 /// B7
 #[tokio::test]
 async fn a_backup_that_panics_is_counted_as_failed_and_the_next_call_works() {
-    let backup = strict(|_: u64, number| async move {
+    let backup = Scripted::doing(|_: u64, number| async move {
         assert_ne!(number, 1, "on purpose");
         Ok::<_, BoxError>(9)
     });
     let layer = FallbackLayer::plain().service(backup);
     let handle = layer.handle();
-    let service = layer.layer(strict(|_: u64, _| async { Err::<i32, BoxError>("broken".into()) }));
+    let service =
+        layer.layer(Scripted::doing(|_: u64, _| async { Err::<i32, BoxError>("broken".into()) }));
     assert!(AssertUnwindSafe(ask(&service, 1)).catch_unwind().await.is_err());
     let counts = handle.snapshot();
     assert_eq!((counts.failure, counts.answered, counts.failed), (1, 0, 1));
@@ -200,7 +201,8 @@ async fn a_backup_that_panics_before_its_future_is_counted_as_failed() {
         |_: u64| -> std::future::Ready<Result<u64, BoxError>> { panic!("on purpose") },
     ));
     let handle = layer.handle();
-    let service = layer.layer(strict(|_: u64, _| async { Err::<u64, BoxError>("broken".into()) }));
+    let service =
+        layer.layer(Scripted::doing(|_: u64, _| async { Err::<u64, BoxError>("broken".into()) }));
     let mut call = Box::pin(ask(&service, 1));
     assert!(AssertUnwindSafe(&mut call).catch_unwind().await.is_err());
     assert_eq!(handle.snapshot().failed, 1);
@@ -214,12 +216,12 @@ async fn a_failed_fallback_is_judged_by_its_own_error() {
         [("connect", BoxError::from(refused())), ("local", BoxError::from(Refusal::new()))]
     {
         let first_error = Arc::new(std::sync::Mutex::new(Some(first_error)));
-        let first = strict(move |_: Request<_>, _| {
+        let first = Scripted::doing(move |_: Request<_>, _| {
             let error = first_error.lock().unwrap().take().expect("called once");
             async move { Err::<Answer, BoxError>(error) }
         });
         let backup = failing(|| "broken");
-        let (first_calls, calls) = (first.calls(), backup.calls());
+        let (first_calls, calls) = (first.clone(), backup.clone());
         let service = ServiceBuilder::new()
             .layer(RetryLayer::http())
             .layer(FallbackLayer::http().service(backup))
@@ -233,31 +235,13 @@ async fn a_failed_fallback_is_judged_by_its_own_error() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_neither_took_may_be_sent_again() {
     let (first, backup) = (failing(refused), failing(refused));
-    let (first_calls, calls) = (first.calls(), backup.calls());
+    let (first_calls, calls) = (first.clone(), backup.clone());
     let service = ServiceBuilder::new()
         .layer(RetryLayer::http().max_retries(2))
         .layer(FallbackLayer::http().service(backup))
         .service(first);
     ask(&service, post()).await.unwrap_err();
     assert_eq!((first_calls.count(), calls.count()), (3, 3));
-}
-
-/// A service that never takes a request.
-#[derive(Clone, Debug)]
-struct Busy;
-
-impl<Req> Service<Req> for Busy {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = std::future::Pending<Result<Answer, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Pending
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        unreachable!("it was never ready")
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,8 +254,8 @@ async fn an_overload_inside_goes_straight_to_the_backup_and_costs_nothing() {
         .layer(fallback)
         .layer(retry)
         .layer(LoadShedLayer::new())
-        .service(Busy);
-    let (watch, before) = (Watch::start(), budget.balance());
+        .service(always(200).gates(|_| Gate::Shut));
+    let (watch, before) = (now(), budget.balance());
     let answer = ask(&service, post()).await.unwrap();
     assert_eq!(watch.elapsed(), Duration::ZERO);
     assert_eq!(budget.balance(), before);
@@ -293,8 +277,8 @@ async fn a_backup_whose_readiness_fails_has_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_is_the_own_error_of_the_fallback() {
-    let backup = strict(|_: Request<_>, _| async {
-        pass(ms(60_000)).await;
+    let backup = Scripted::doing(|_: Request<_>, _| async {
+        sleep(ms(60_000)).await;
         Ok::<_, BoxError>(status(200))
     });
     let service = FallbackLayer::http().service(backup).layer(failing(|| "first"));

@@ -6,72 +6,38 @@ use tokio::sync::Semaphore;
 use tower::Layer;
 use tower::limit::ConcurrencyLimit;
 use tower_failover::Budget;
-use tower_failover::fallback::FallbackLayer;
+use tower_failover::classify::HttpClassifier;
+use tower_failover::fallback::{Backup, FallbackLayer};
+use tower_failover::replay::Http;
 use tower_failover::retry::RetryLayer;
 
-/// Wakes itself and is pending once.
-async fn pending_once() {
-    let mut waited = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+/// A service that is pending before it answers.
+fn steps<B: Send + 'static>(code: u16) -> Inner<B> {
+    Scripted::doing(move |request, _| async move {
+        tokio::task::yield_now().await;
+        drop(request);
+        Ok(status(code))
     })
-    .await;
 }
 
-/// A service that is pending before it is ready, and pending before it answers; all calls in flight
-/// hold the probe.
-#[derive(Clone)]
-pub(super) struct Steps {
-    code: u16,
-    pub(super) calls: Calls,
-    probe: Arc<()>,
-    polled: bool,
+/// The same, pending also before it is ready, with a place for each call.
+pub(super) type Limited<B> = ConcurrencyLimit<Hostile<Inner<B>>>;
+
+fn limited<B>(service: Inner<B>, places: &Arc<Semaphore>) -> Limited<B> {
+    ConcurrencyLimit::with_semaphore(Hostile::new(service), places.clone())
 }
 
-fn steps(code: u16) -> Steps {
-    Steps { code, calls: Calls::default(), probe: Arc::default(), polled: false }
-}
-
-impl<Req: Send + 'static> Service<Req> for Steps {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = futures_util::future::BoxFuture<'static, Result<Answer, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if std::mem::replace(&mut self.polled, true) {
-            return Poll::Ready(Ok(()));
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        self.polled = false;
-        self.calls.0.fetch_add(1, SeqCst);
-        let (code, probe) = (self.code, self.probe.clone());
-        Box::pin(async move {
-            let _held = (probe, request);
-            pending_once().await;
-            Ok(status(code))
-        })
-    }
-}
-
-/// Everything that a call could leave behind.
-pub(super) struct Scene {
-    pub(super) first: Steps,
-    backup: Steps,
+/// Everything that a call could leave behind; the services take bodies of these types.
+pub(super) struct Scene<A, B> {
+    pub(super) first: Inner<A>,
+    backup: Inner<B>,
     first_places: Arc<Semaphore>,
     backup_places: Arc<Semaphore>,
     budget: Budget,
-    request: Arc<()>,
+    request: Gauge,
 }
 
-impl Scene {
+impl<A: Send + 'static, B: Send + 'static> Scene<A, B> {
     pub(super) fn new() -> Self {
         Self {
             first: steps(500),
@@ -79,28 +45,21 @@ impl Scene {
             first_places: Arc::new(Semaphore::new(1)),
             backup_places: Arc::new(Semaphore::new(1)),
             budget: Budget::new(),
-            request: Arc::default(),
+            request: Gauge::new(),
         }
     }
 
-    pub(super) fn request(&self) -> Request<Held> {
-        let held = Held { body: Full::from("upload"), _probe: self.request.clone() };
-        Request::builder().method("PUT").uri("/").body(held).unwrap()
+    pub(super) fn request(&self) -> Request<ScriptedBody> {
+        let body = ScriptedBody::new([data("upload")]).holding(&self.request);
+        Request::builder().method("PUT").uri("/").body(body).unwrap()
     }
 
-    pub(super) fn inner(&self) -> ConcurrencyLimit<Steps> {
-        ConcurrencyLimit::with_semaphore(self.first.clone(), self.first_places.clone())
+    pub(super) fn inner(&self) -> Limited<A> {
+        limited(self.first.clone(), &self.first_places)
     }
 
-    pub(super) fn layer(
-        &self,
-    ) -> FallbackLayer<
-        tower_failover::fallback::Backup<ConcurrencyLimit<Steps>>,
-        tower_failover::classify::HttpClassifier,
-        tower_failover::replay::Http,
-    > {
-        let backup =
-            ConcurrencyLimit::with_semaphore(self.backup.clone(), self.backup_places.clone());
+    pub(super) fn layer(&self) -> FallbackLayer<Backup<Limited<B>>, HttpClassifier, Http> {
+        let backup = limited(self.backup.clone(), &self.backup_places);
         FallbackLayer::http().service(backup).budget(self.budget.clone())
     }
 
@@ -108,30 +67,12 @@ impl Scene {
     pub(super) fn nothing_is_left(&self, clones: [usize; 2], when: &str) {
         assert_eq!(self.first_places.available_permits(), 1, "{when}");
         assert_eq!(self.backup_places.available_permits(), 1, "{when}");
-        assert_eq!(Arc::strong_count(&self.request), 1, "a request body, {when}");
-        assert_eq!(Arc::strong_count(&self.first.probe), 1 + clones[0], "a first call, {when}");
-        assert_eq!(Arc::strong_count(&self.backup.probe), 1 + clones[1], "a backup call, {when}");
+        assert_eq!(self.request.held(), 0, "a request body, {when}");
+        assert_eq!(self.first.held(), clones[0], "a first call, {when}");
+        assert_eq!(self.backup.held(), clones[1], "a backup call, {when}");
         // only a backup that was called is paid for
-        let spent = u64::from(self.backup.calls.count());
+        let spent = self.backup.count() as u64;
         assert_eq!(self.budget.balance(), 10 - spent, "{when}");
-    }
-}
-
-/// A body that holds the probe.
-pub(super) struct Held {
-    body: Full<Bytes>,
-    _probe: Arc<()>,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
     }
 }
 
@@ -140,9 +81,9 @@ impl http_body::Body for Held {
 async fn a_call_dropped_before_its_first_poll_leaves_nothing_behind() {
     let scene = Scene::new();
     let mut service = scene.layer().layer(scene.inner());
-    poll_fn(|cx| Service::<Request<Held>>::poll_ready(&mut service, cx)).await.unwrap();
+    poll_fn(|cx| Service::<Request<ScriptedBody>>::poll_ready(&mut service, cx)).await.unwrap();
     drop(service.call(scene.request()));
-    assert_eq!(scene.backup.calls.count(), 0);
+    assert_eq!(scene.backup.count(), 0);
     scene.nothing_is_left([1, 1], "dropped unpolled");
 }
 
@@ -155,8 +96,8 @@ async fn a_call_dropped_at_any_poll_leaves_nothing_behind() {
         let service = scene.layer().layer(scene.inner());
         let mut call = tokio_test::task::spawn(ask(&service, scene.request()));
         let done = (0..polls).any(|_| call.poll().is_ready());
-        let called = (scene.first.calls.count(), scene.backup.calls.count());
-        seen[(called.0 + called.1) as usize] = true;
+        let called = (scene.first.count(), scene.backup.count());
+        seen[called.0 + called.1] = true;
         drop(call);
         scene.nothing_is_left([1, 1], &format!("dropped after {polls} polls"));
         if done {
@@ -172,36 +113,11 @@ async fn a_call_over_retries_dropped_at_any_time_leaves_nothing_behind() {
     for millis in (0..400).step_by(5) {
         let scene = Scene::new();
         let retry = RetryLayer::http().no_budget().seed(7);
-        let late = Late { inner: scene.first.clone() };
-        let first = ConcurrencyLimit::with_semaphore(late, scene.first_places.clone());
+        let first = limited(scene.first.clone().taking(ms(20)), &scene.first_places);
         let service = scene.layer().layer(retry.layer(first));
         let cut = tokio::time::timeout(ms(millis), ask(&service, scene.request())).await;
         drop(cut);
         scene.nothing_is_left([1, 1], &format!("dropped after {millis} ms"));
-    }
-}
-
-/// Answers 20 ms later.
-#[derive(Clone)]
-struct Late {
-    inner: Steps,
-}
-
-impl<Req: Send + 'static> Service<Req> for Late {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = futures_util::future::BoxFuture<'static, Result<Answer, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Service::<Req>::poll_ready(&mut self.inner, cx)
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            pass(ms(20)).await;
-            call.await
-        })
     }
 }
 
@@ -210,7 +126,7 @@ impl<Req: Send + 'static> Service<Req> for Late {
 async fn a_service_that_was_ready_and_is_dropped_gives_its_place_back() {
     let scene = Scene::new();
     let mut service = scene.layer().layer(scene.inner());
-    poll_fn(|cx| Service::<Request<Held>>::poll_ready(&mut service, cx)).await.unwrap();
+    poll_fn(|cx| Service::<Request<ScriptedBody>>::poll_ready(&mut service, cx)).await.unwrap();
     assert_eq!(scene.first_places.available_permits(), 0);
     assert_eq!(scene.backup_places.available_permits(), 1, "the backup waits to be needed");
     let idle = service.clone();
@@ -225,11 +141,11 @@ async fn a_service_that_was_ready_and_is_dropped_gives_its_place_back() {
 async fn a_call_that_has_ended_does_nothing_when_it_is_polled_again() {
     let scene = Scene::new();
     let mut service = scene.layer().layer(scene.inner());
-    poll_fn(|cx| Service::<Request<Held>>::poll_ready(&mut service, cx)).await.unwrap();
+    poll_fn(|cx| Service::<Request<ScriptedBody>>::poll_ready(&mut service, cx)).await.unwrap();
     let mut call = tokio_test::task::spawn(service.call(scene.request()));
     while call.poll().is_pending() {}
     tokio_test::assert_pending!(call.poll());
-    assert_eq!(scene.backup.calls.count(), 1);
+    assert_eq!(scene.backup.count(), 1);
 }
 
 /// A13
@@ -253,18 +169,19 @@ async fn a_call_that_moves_to_another_task_wakes_that_one() {
 /// A17
 #[tokio::test]
 async fn nothing_holds_itself_alive() {
-    let probe = Arc::new(());
-    let held = probe.clone();
+    let gauge = Gauge::new();
+    let held = gauge.clone();
     let layer = FallbackLayer::plain().on(move |outcome| {
         let _held = &held;
         outcome.is_failed()
     });
-    let layer = layer.service(strict(|_: u64, _| async { Ok::<_, BoxError>(1) }));
+    let layer = layer.service(Scripted::doing(|_: u64, _| async { Ok::<_, BoxError>(1) }));
     let handle = layer.handle();
-    let service = layer.layer(strict(|_: u64, _| async { Err::<i32, BoxError>("broken".into()) }));
+    let service =
+        layer.layer(Scripted::doing(|_: u64, _| async { Err::<i32, BoxError>("broken".into()) }));
     assert_eq!(ask(&service, 1).await.unwrap(), 1);
     drop(service);
     drop(layer);
-    assert_eq!(Arc::strong_count(&probe), 1);
+    assert_eq!(gauge.held(), 0);
     assert_eq!(handle.snapshot().answered, 1, "the handle outlives them");
 }

@@ -9,85 +9,20 @@ mod panics;
 mod poll_ready;
 mod quiet;
 
+use crate::kit::{Gate, Gauge, Hostile, Log, Scripted, ScriptedBody, data, ms, now, sleep};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::{Service, ServiceExt};
-use tower_failover::{BoxError, Deadline, Outcome};
+use tower_failover::{BoxError, Outcome};
 
 type Answer = Response<Full<Bytes>>;
-type Done = std::future::Ready<Result<Answer, BoxError>>;
-
-/// Counts calls; clones count together.
-#[derive(Clone, Default)]
-struct Calls(Arc<AtomicU32>);
-
-impl Calls {
-    fn count(&self) -> u32 {
-        self.0.load(SeqCst)
-    }
-}
-
-/// Answers by a closure, which is told the number of the call. It panics when an instance is called
-/// that was not ready; clones are not.
-struct Strict<F> {
-    answer: F,
-    calls: Calls,
-    ready: bool,
-}
-
-fn strict<Req, Fut, F>(answer: F) -> Strict<F>
-where
-    F: Fn(Req, u32) -> Fut,
-{
-    Strict { answer, calls: Calls::default(), ready: false }
-}
-
-impl<F> Strict<F> {
-    fn calls(&self) -> Calls {
-        self.calls.clone()
-    }
-}
-
-impl<F: Clone> Clone for Strict<F> {
-    fn clone(&self) -> Self {
-        Self { answer: self.answer.clone(), calls: self.calls.clone(), ready: false }
-    }
-}
-
-impl<F> fmt::Debug for Strict<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Strict")
-    }
-}
-
-impl<F, Req, Fut, Res, E> Service<Req> for Strict<F>
-where
-    F: Fn(Req, u32) -> Fut,
-    Fut: Future<Output = Result<Res, E>>,
-{
-    type Response = Res;
-    type Error = E;
-    type Future = Fut;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Req) -> Fut {
-        assert!(std::mem::take(&mut self.ready), "called without having been ready");
-        let number = self.calls.0.fetch_add(1, SeqCst) + 1;
-        (self.answer)(request, number)
-    }
-}
+type Inner<B = Full<Bytes>> = Scripted<Request<B>, Answer, ()>;
 
 /// An answer of this status, with its status for a body.
 fn status(status: u16) -> Answer {
@@ -95,15 +30,13 @@ fn status(status: u16) -> Answer {
 }
 
 /// A service that always answers with this status.
-fn always<B>(code: u16) -> Strict<impl Fn(Request<B>, u32) -> Done + Clone> {
-    strict(move |_: Request<B>, _| std::future::ready(Ok(status(code))))
+fn always<B>(code: u16) -> Inner<B> {
+    Scripted::noting(|_| (), move |_| Ok(status(code)))
 }
 
 /// A service whose every call ends with this error.
-fn failing<B, E: Into<BoxError>>(
-    error: impl Fn() -> E + Clone,
-) -> Strict<impl Fn(Request<B>, u32) -> Done + Clone> {
-    strict(move |_: Request<B>, _| std::future::ready(Err(error().into())))
+fn failing<B, E: Into<BoxError>>(error: impl Fn() -> E + Send + 'static) -> Inner<B> {
+    Scripted::noting(|_| (), move |_| Err(error().into()))
 }
 
 fn refused() -> io::Error {
@@ -137,30 +70,6 @@ where
     S: Service<Req> + Clone,
 {
     service.clone().oneshot(request).await
-}
-
-/// Lets this time pass.
-async fn pass(time: Duration) {
-    let _ = tokio::time::timeout(time, pending::<()>()).await;
-}
-
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-/// Measures time on tokio's clock.
-struct Watch(Deadline);
-
-impl Watch {
-    const SPAN: Duration = Duration::from_secs(3_600);
-
-    fn start() -> Self {
-        Self(Deadline::within(Self::SPAN))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Self::SPAN - self.0.remaining()
-    }
 }
 
 fn throttled(outcome: Outcome) -> bool {

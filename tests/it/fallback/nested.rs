@@ -7,13 +7,13 @@ use tower_failover::replay::ReplayBody;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Attempts, Deadline, Refusal};
 
+/// A body that two retries keep.
+type Twice = ReplayBody<ReplayBody<Full<Bytes>>>;
+
 /// How often the first service and the backup are called for one request, each behind two retries.
-async fn calls_behind_retries<F>(first: Strict<F>) -> (u32, u32)
-where
-    F: Fn(Request<ReplayBody<ReplayBody<Full<Bytes>>>>, u32) -> Done + Clone,
-{
+async fn calls_behind_retries(first: Inner<Twice>) -> (usize, usize) {
     let backup = always(500);
-    let (first_calls, calls) = (first.calls(), backup.calls());
+    let (first_calls, calls) = (first.clone(), backup.clone());
     let retry = || RetryLayer::http().max_retries(2);
     let service = ServiceBuilder::new()
         .layer(FallbackLayer::http().service(retry().layer(backup)))
@@ -41,12 +41,12 @@ async fn the_backups_own_retries_are_there_when_none_was_used_before() {
 #[tokio::test(start_paused = true)]
 async fn an_outer_retry_bounds_the_backups_retries_when_the_first_is_never_ready() {
     let backup = always(500);
-    let calls = backup.calls();
+    let calls = backup.clone();
     let backup = ServiceBuilder::new().layer(RetryLayer::http().max_retries(2)).service(backup);
     let mut service = ServiceBuilder::new()
         .layer(RetryLayer::http().max_retries(2))
         .layer(FallbackLayer::http().service(backup))
-        .service(Broken);
+        .service(always(200).gates(|_| Gate::Broken("broken")));
     // a balancer or a buffer may well poll twice
     for _ in 0..2 {
         std::future::poll_fn(|cx| Service::<Request<Full<Bytes>>>::poll_ready(&mut service, cx))
@@ -57,27 +57,9 @@ async fn an_outer_retry_bounds_the_backups_retries_when_the_first_is_never_ready
     assert_eq!(calls.count(), 3);
 }
 
-/// Is never ready.
-#[derive(Clone)]
-struct Broken;
-
-impl<Req> Service<Req> for Broken {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = Done;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Err("broken".into()))
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        unreachable!("it was never ready")
-    }
-}
-
 /// Takes no record out of its requests, and says so when it finds one.
-fn free_of_records<B>(code: u16) -> Strict<impl Fn(Request<B>, u32) -> Done + Clone> {
-    strict(move |request: Request<B>, _| {
+fn free_of_records<B: 'static>(code: u16) -> Inner<B> {
+    Scripted::doing(move |request: Request<B>, _| {
         assert!(request.extensions().get::<Attempts>().is_none(), "a record leaked");
         std::future::ready(Ok(status(code)))
     })
@@ -111,13 +93,13 @@ fn header<B>(request: &Request<B>, name: &str) -> Option<String> {
 /// D15, G11
 #[tokio::test(start_paused = true)]
 async fn a_backup_is_told_how_much_time_is_left() {
-    let first = strict(|request: Request<_>, _| async move {
+    let first = Scripted::doing(|request: Request<_>, _| async move {
         assert_eq!(header(&request, "grpc-timeout").as_deref(), Some("1S"));
         assert_eq!(header(&request, "grpc-previous-rpc-attempts"), None);
-        pass(ms(400)).await;
+        sleep(ms(400)).await;
         Ok::<_, BoxError>(status(429))
     });
-    let backup = strict(|request: Request<_>, _| async move {
+    let backup = Scripted::doing(|request: Request<_>, _| async move {
         assert_eq!(header(&request, "grpc-timeout").as_deref(), Some("600000u"));
         assert_eq!(header(&request, "grpc-previous-rpc-attempts").as_deref(), Some("1"));
         Ok::<_, BoxError>(status(200))
@@ -130,12 +112,12 @@ async fn a_backup_is_told_how_much_time_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stricter_deadline_of_the_request_counts_for_the_backup_too() {
-    let backup = strict(|request: Request<_>, _| async move {
+    let backup = Scripted::doing(|request: Request<_>, _| async move {
         assert_eq!(header(&request, "grpc-timeout").as_deref(), Some("50000000n"));
         Ok::<_, BoxError>(status(200))
     });
-    let first = strict(|_: Request<_>, _| async move {
-        pass(ms(100)).await;
+    let first = Scripted::doing(|_: Request<_>, _| async move {
+        sleep(ms(100)).await;
         Ok::<_, BoxError>(status(429))
     });
     let service = ServiceBuilder::new().layer(FallbackLayer::http().service(backup)).service(first);
@@ -147,7 +129,7 @@ async fn a_stricter_deadline_of_the_request_counts_for_the_backup_too() {
 
 #[tokio::test]
 async fn a_request_without_a_timeout_gets_none() {
-    let backup = strict(|request: Request<_>, _| async move {
+    let backup = Scripted::doing(|request: Request<_>, _| async move {
         assert_eq!(header(&request, "grpc-timeout"), None);
         Ok::<_, BoxError>(status(200))
     });

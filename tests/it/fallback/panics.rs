@@ -1,9 +1,10 @@
 //! A closure of the layer's user panics.
 
-use super::drops::{Held, Scene};
+use super::drops::Scene;
 use super::*;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tower::Layer;
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackLayer};
@@ -11,17 +12,17 @@ use tower_failover::fallback::{Failed, FallbackLayer};
 /// Panics the n-th time it is asked; clones count together.
 #[derive(Clone)]
 struct Fuse {
-    asked: Calls,
-    nth: u32,
+    asked: Arc<AtomicUsize>,
+    nth: usize,
 }
 
 impl Fuse {
-    fn new(nth: u32) -> Self {
-        Self { asked: Calls::default(), nth }
+    fn new(nth: usize) -> Self {
+        Self { asked: Arc::default(), nth }
     }
 
     fn check(&self) {
-        assert_ne!(self.asked.0.fetch_add(1, SeqCst) + 1, self.nth, "as it was told");
+        assert_ne!(self.asked.fetch_add(1, SeqCst) + 1, self.nth, "as it was told");
     }
 }
 
@@ -44,9 +45,9 @@ impl<B> Classify<Response<B>, BoxError> for Touchy {
     }
 }
 
-const NEVER: u32 = 0;
+const NEVER: usize = 0;
 
-fn touchy(judgement: u32, evidence: u32) -> Touchy {
+fn touchy(judgement: usize, evidence: usize) -> Touchy {
     Touchy { judgement: Fuse::new(judgement), evidence: Fuse::new(evidence) }
 }
 
@@ -78,7 +79,7 @@ async fn after_a_panic_of_the_predicate_the_next_call_works() {
         drop(layer);
         scene.nothing_is_left([0, 0], "with a backup");
 
-        let scene = Scene::new();
+        let scene = Scene::<_, ()>::new();
         let layer = FallbackLayer::http().on(fused(Fuse::new(nth))).value(made);
         assert_eq!(panics_once(layer.layer(scene.inner()), || scene.request()).await, 299);
         scene.nothing_is_left([0, 0], "with a value");
@@ -96,7 +97,7 @@ async fn after_a_panic_of_the_classifier_the_next_call_works() {
         scene.nothing_is_left([0, 0], "with a backup");
     }
     for judgement in [1, 2] {
-        let scene = Scene::new();
+        let scene = Scene::<_, ()>::new();
         let layer = FallbackLayer::http().classify(touchy(judgement, NEVER)).value(made);
         assert_eq!(panics_once(layer.layer(scene.inner()), || scene.request()).await, 299);
         scene.nothing_is_left([0, 0], "with a value");
@@ -115,19 +116,19 @@ async fn after_a_panic_about_an_error_of_readiness_the_next_call_works() {
 #[tokio::test(start_paused = true)]
 async fn after_a_panic_of_what_keeps_a_part_of_the_request_the_next_call_works() {
     let keeping = |fuse: Fuse| {
-        move |request: &Request<Held>| {
+        move |request: &Request<ScriptedBody>| {
             fuse.check();
             request.uri().clone()
         }
     };
-    let scene = Scene::new();
+    let scene = Scene::<_, ()>::new();
     let value = FallbackLayer::http()
         .value_keeping(keeping(Fuse::new(1)), |_: Failed<Answer, http::Uri>| status(299));
     assert_eq!(panics_once(value.layer(scene.inner()), || scene.request()).await, 299);
-    assert_eq!(scene.first.calls.count(), 1, "the first request was not sent");
+    assert_eq!(scene.first.count(), 1, "the first request was not sent");
     scene.nothing_is_left([0, 0], "with a value");
 
-    let scene = Scene::new();
+    let scene = Scene::<_, ()>::new();
     let respond = FallbackLayer::http()
         .respond_keeping(keeping(Fuse::new(1)), |_: Failed<Answer, http::Uri>| status(299));
     assert_eq!(panics_once(respond.layer(scene.inner()), || scene.request()).await, 299);

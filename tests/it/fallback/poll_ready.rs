@@ -8,32 +8,8 @@ use tower_failover::fallback::{Failed, FallbackLayer};
 use tower_failover::retry::RetryLayer;
 
 /// Is not ready the first time it is polled, on any of its clones, but broken.
-#[derive(Clone)]
-pub(super) struct UnreadyAtFirst {
-    polls: Calls,
-    error: &'static str,
-}
-
-pub(super) fn unready_at_first(error: &'static str) -> UnreadyAtFirst {
-    UnreadyAtFirst { polls: Calls::default(), error }
-}
-
-impl<Req> Service<Req> for UnreadyAtFirst {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = Done;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self.polls.0.fetch_add(1, SeqCst) {
-            0 => Poll::Ready(Err(self.error.into())),
-            _ => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn call(&mut self, _: Req) -> Self::Future {
-        assert!(self.polls.count() > 1, "called without having been ready");
-        std::future::ready(Ok(status(200)))
-    }
+pub(super) fn unready_at_first<B>(error: &'static str) -> Inner<B> {
+    always(200).gates(move |poll| if poll == 1 { Gate::Broken(error) } else { Gate::Open })
 }
 
 async fn ready<S: Service<Req>, Req>(service: &mut S) -> Result<(), S::Error> {
@@ -48,16 +24,16 @@ async fn an_error_of_readiness_is_judged_by_the_next_call() {
         Response::new(Full::<Bytes>::from(failed.result.unwrap_err().to_string()))
     });
     let first = unready_at_first("no route");
-    let polls = first.polls.clone();
+    let polls = first.clone();
     let mut service = layer.layer(first);
     for _ in 0..3 {
         ready::<_, Request<Full<Bytes>>>(&mut service).await.unwrap();
-        assert_eq!(polls.count(), 1, "the error waits, nobody polls past it");
+        assert_eq!(polls.polls(), 1, "the error waits, nobody polls past it");
     }
     assert_eq!(text(service.call(get()).await.unwrap()).await, "no route");
 
     ready::<_, Request<Full<Bytes>>>(&mut service).await.unwrap();
-    assert_eq!(polls.count(), 2, "and then it is polled again");
+    assert_eq!(polls.polls(), 2, "and then it is polled again");
     assert_eq!(text(service.call(get()).await.unwrap()).await, "200");
 }
 
@@ -95,7 +71,7 @@ async fn a_clone_does_not_inherit_the_error_of_readiness() {
 #[tokio::test(start_paused = true)]
 async fn neither_service_is_called_unready_over_three_attempts_and_a_fallback() {
     let (first, backup) = (always(500), always(200));
-    let (first_calls, calls) = (first.calls(), backup.calls());
+    let (first_calls, calls) = (first.clone(), backup.clone());
     let mut service = ServiceBuilder::new()
         .layer(FallbackLayer::http().service(backup))
         .layer(RetryLayer::http().max_retries(2))
@@ -136,14 +112,14 @@ async fn the_mocks_see_no_unready_call() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_one_on_both_sides_hangs_nobody() {
     let work = |code| async move {
-        pass(ms(10)).await;
+        sleep(ms(10)).await;
         Ok::<_, BoxError>(status(code))
     };
-    let backup = ConcurrencyLimit::new(strict(move |_: Request<_>, _| work(200)), 1);
+    let backup = ConcurrencyLimit::new(Scripted::doing(move |_: Request<_>, _| work(200)), 1);
     let service = ServiceBuilder::new()
         .layer(FallbackLayer::http().service(backup))
         .layer(RetryLayer::http().max_retries(1))
-        .service(ConcurrencyLimit::new(strict(move |_: Request<_>, _| work(500)), 1));
+        .service(ConcurrencyLimit::new(Scripted::doing(move |_: Request<_>, _| work(500)), 1));
     let calls = (0..20).map(|_| ask(&service, get()));
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.unwrap().status(), 200);

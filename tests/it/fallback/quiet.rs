@@ -1,23 +1,10 @@
 //! What a fallback says in events, and what it keeps to itself.
 
 use super::*;
-use crate::support::Log;
-use futures_util::future::BoxFuture;
 use tower::Layer;
 use tower_failover::fallback::{Failed, FallbackLayer};
 use tower_failover::replay::CopyWith;
 use tower_failover::{Budget, Ratio, RequestPolicy};
-
-/// The events while this runs.
-async fn events(call: impl Future) -> Vec<String> {
-    let log = Log::default();
-    let following = log.follow();
-    call.await;
-    drop(following);
-    let text = log.text();
-    let event = |line: &str| line.split_once("tower_failover::").unwrap().1.to_owned();
-    text.lines().map(event).collect()
-}
 
 fn made(_: Failed<Answer>) -> Answer {
     status(200)
@@ -33,9 +20,9 @@ async fn an_answer_that_was_made_is_an_event() {
     for (code, outcome) in [(500, "failure"), (429, "throttled"), (501, "unsuitable")] {
         let expected = [format!("fallback: answered instead name=\"page\" outcome=\"{outcome}\"")];
         let value = FallbackLayer::http().name("page").value(made).layer(always(code));
-        assert_eq!(events(value.oneshot(get())).await, expected);
+        assert_eq!(Log::of(value.oneshot(get())).await, expected);
         let response = FallbackLayer::http().name("page").respond(made).layer(always(code));
-        assert_eq!(events(response.oneshot(get())).await, expected);
+        assert_eq!(Log::of(response.oneshot(get())).await, expected);
     }
 }
 
@@ -43,7 +30,7 @@ async fn an_answer_that_was_made_is_an_event() {
 async fn a_layer_without_a_name_is_called_fallback() {
     let unavailable = FallbackLayer::grpc().unavailable().layer(failing(refused));
     assert_eq!(
-        events(unavailable.oneshot(post())).await,
+        Log::of(unavailable.oneshot(post())).await,
         [r#"fallback: answered instead name="fallback" outcome="refused""#]
     );
 }
@@ -52,7 +39,7 @@ async fn a_layer_without_a_name_is_called_fallback() {
 async fn the_switch_to_a_backup_is_an_event() {
     let service = FallbackLayer::http().name("second").service(always(200)).layer(always(429));
     assert_eq!(
-        events(service.oneshot(get())).await,
+        Log::of(service.oneshot(get())).await,
         [r#"fallback: switching to the backup name="second" outcome="throttled""#]
     );
 }
@@ -65,21 +52,21 @@ async fn a_backup_that_fails_too_is_an_event_with_the_first_outcome() {
     ];
     let layer = || FallbackLayer::http().name("second");
     let broken = layer().service(failing(refused)).layer(always(500));
-    assert_eq!(events(broken.oneshot(get())).await, expected);
+    assert_eq!(Log::of(broken.oneshot(get())).await, expected);
     let first_result = layer().service(failing(refused)).first_result().layer(always(500));
-    assert_eq!(events(first_result.oneshot(get())).await, expected);
+    assert_eq!(Log::of(first_result.oneshot(get())).await, expected);
     let unready = layer().service(super::poll_ready::unready_at_first("no")).layer(always(500));
-    assert_eq!(events(unready.oneshot(get())).await, expected);
-    let slow = strict(|_: Request<_>, _| pending::<Result<Answer, BoxError>>());
+    assert_eq!(Log::of(unready.oneshot(get())).await, expected);
+    let slow = Scripted::doing(|_: Request<_>, _| pending::<Result<Answer, BoxError>>());
     let late = layer().service(slow).layer(always(500));
-    assert_eq!(events(late.oneshot(get())).await, expected);
+    assert_eq!(Log::of(late.oneshot(get())).await, expected);
 }
 
 #[tokio::test]
 async fn a_request_that_must_not_be_sent_twice_is_an_event() {
     let service = FallbackLayer::http().service(always(200)).layer(always(500));
     assert_eq!(
-        events(service.oneshot(post())).await,
+        Log::of(service.oneshot(post())).await,
         [r#"fallback: not repeatable name="fallback" outcome="failure""#]
     );
 }
@@ -87,11 +74,12 @@ async fn a_request_that_must_not_be_sent_twice_is_an_event() {
 #[tokio::test]
 async fn a_request_that_can_not_be_copied_is_an_event() {
     let answer = |_: u64, _| async { Ok::<_, BoxError>(9) };
-    let broken = strict(|_: u64, _| async { Err::<i32, BoxError>("broken".into()) });
+    let broken = Scripted::doing(|_: u64, _| async { Err::<i32, BoxError>("broken".into()) });
     let unique = CopyWith::new(|_: &u64| None);
-    let service = FallbackLayer::plain().service(strict(answer)).kind(unique).layer(broken);
+    let service =
+        FallbackLayer::plain().service(Scripted::doing(answer)).kind(unique).layer(broken);
     assert_eq!(
-        events(service.oneshot(1)).await,
+        Log::of(service.oneshot(1)).await,
         [r#"fallback: not replayable name="fallback" outcome="failure""#]
     );
 }
@@ -99,13 +87,13 @@ async fn a_request_that_can_not_be_copied_is_an_event() {
 /// G7
 #[tokio::test]
 async fn a_body_that_was_too_long_to_keep_is_an_event() {
-    let reading = strict(|request: Request<_>, _| async move {
+    let reading = Scripted::doing(|request: Request<_>, _| async move {
         let body: tower_failover::replay::ReplayBody<Full<Bytes>> = request.into_body();
         body.collect().await?;
         Ok::<_, BoxError>(status(500))
     });
     let service = FallbackLayer::http().service(always(200)).replay_limit(3).layer(reading);
-    let events = events(service.oneshot(get())).await;
+    let events = Log::of(service.oneshot(get())).await;
     assert!(events[0].starts_with("replay: body too long to keep"), "{events:?}");
     assert_eq!(events[1..], [r#"fallback: not replayable name="fallback" outcome="failure""#]);
 }
@@ -114,7 +102,7 @@ async fn a_body_that_was_too_long_to_keep_is_an_event() {
 async fn a_budget_that_is_used_up_is_an_event() {
     let layer = FallbackLayer::http().service(always(200)).budget(empty());
     assert_eq!(
-        events(layer.layer(always(503)).oneshot(get())).await,
+        Log::of(layer.layer(always(503)).oneshot(get())).await,
         [r#"fallback: out of budget name="fallback" outcome="failure""#]
     );
 }
@@ -127,15 +115,15 @@ async fn what_is_passed_on_is_no_event() {
     let layer = layer.value(made);
     let none = Vec::<String>::new();
     for code in [200, 404, 500] {
-        assert_eq!(events(layer.layer(always(code)).oneshot(get())).await, none, "{code}");
-        assert_eq!(events(backed_up.layer(always(code)).oneshot(get())).await, none, "{code}");
+        assert_eq!(Log::of(layer.layer(always(code)).oneshot(get())).await, none, "{code}");
+        assert_eq!(Log::of(backed_up.layer(always(code)).oneshot(get())).await, none, "{code}");
     }
-    assert_eq!(events(layer.layer(failing(refused)).oneshot(get())).await, none);
-    assert_eq!(events(backed_up.layer(failing(refused)).oneshot(get())).await, none);
+    assert_eq!(Log::of(layer.layer(failing(refused)).oneshot(get())).await, none);
+    assert_eq!(Log::of(backed_up.layer(failing(refused)).oneshot(get())).await, none);
     let mut forbidding = get();
     forbidding.extensions_mut().insert(RequestPolicy::new().no_fallback());
-    assert_eq!(events(layer.layer(always(429)).oneshot(forbidding.clone())).await, none);
-    assert_eq!(events(backed_up.layer(always(429)).oneshot(forbidding)).await, none);
+    assert_eq!(Log::of(layer.layer(always(429)).oneshot(forbidding.clone())).await, none);
+    assert_eq!(Log::of(backed_up.layer(always(429)).oneshot(forbidding)).await, none);
 }
 
 const SECRET: &str = "s3cr3t";
@@ -155,18 +143,14 @@ fn secret_answer(code: u16) -> Answer {
     answer.body(Full::from(SECRET)).unwrap()
 }
 
-type Reading = BoxFuture<'static, Result<Answer, BoxError>>;
-
 /// A service that reads its request whole, and answers with this status.
-fn reading<B>(code: u16) -> Strict<impl Fn(Request<B>, u32) -> Reading + Clone>
+fn reading<B>(code: u16) -> Inner<B>
 where
     B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static,
 {
-    strict(move |request: Request<B>, _| -> Reading {
-        Box::pin(async move {
-            let _ = request.into_body().collect().await;
-            Ok(secret_answer(code))
-        })
+    Scripted::doing(move |request: Request<B>, _| async move {
+        let _ = request.into_body().collect().await;
+        Ok(secret_answer(code))
     })
 }
 
@@ -180,7 +164,7 @@ async fn no_event_tells_what_is_in_a_request_an_answer_or_an_error() {
         |request: &Request<Full<Bytes>>| request.uri().to_string(),
         |failed: Failed<Answer, String>| failed.result.unwrap_or_else(|_| secret_answer(200)),
     );
-    let events = events(async {
+    let events = Log::of(async {
         for code in [200, 500] {
             let _ = value.layer(reading(code)).oneshot(get()).await;
             let _ = http().service(failing(broken)).layer(reading(code)).oneshot(get()).await;

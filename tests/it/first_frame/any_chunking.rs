@@ -37,7 +37,12 @@ fn part() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-async fn send(kind: usize, limit: usize, list: Vec<Verdict>, answer: Response<TestBody>) -> Seen {
+async fn send(
+    kind: usize,
+    limit: usize,
+    list: Vec<Verdict>,
+    answer: Response<ScriptedBody>,
+) -> Seen {
     let (next, layer) = (verdicts(list), FirstFrameLayer::http().limit(limit));
     macro_rules! through {
         ($layer:expr) => {{
@@ -84,14 +89,14 @@ proptest! {
             let (frame, left) = rest.split_at(cut.min(rest.len()));
             steps.push(data(frame));
             if *wait {
-                steps.push(Step::Wait(crate::support::ms(1)));
+                steps.push(Step::Wait(crate::kit::ms(1)));
             }
             rest = left;
         }
         let end_of_all = || match end {
             0 => None,
             1 => Some(Step::Trailers("x-sum", "7")),
-            _ => Some(Step::Break),
+            _ => Some(Step::Fail),
         };
         steps.extend(end_of_all());
         let (judged, (bytes, trailers, broken)) = run(kind, limit, &list, steps);

@@ -1,7 +1,7 @@
 //! Answers that are good.
 
 use super::*;
-use crate::support::{Log, ms, timed};
+use crate::kit::{Log, ms, timed};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::Empty;

@@ -1,7 +1,7 @@
 //! The last possible attempt.
 
 use super::*;
-use crate::support::ms;
+use crate::kit::ms;
 use http_body_util::Full;
 use std::task::{Context, Poll};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -12,7 +12,7 @@ use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
 use tower_failover::{Backoff, Outcome};
 
-type Inner<A> = Scripted<Request<A>, Response<TestBody>, ()>;
+type Inner<A> = Scripted<Request<A>, Response<ScriptedBody>, ()>;
 
 fn get() -> Request<Full<Bytes>> {
     Request::new(Full::default())

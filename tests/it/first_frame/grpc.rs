@@ -68,7 +68,7 @@ async fn a_stream_that_ends_before_its_first_message_has_failed() {
         (vec![], false),
         (vec![data(&HELLO[..9])], false),
         (vec![data(b"\0\0\0\0\x04skip")], false),
-        (vec![data(&HELLO[..9]), Step::Break], true),
+        (vec![data(&HELLO[..9]), Step::Fail], true),
     ] {
         let answer = hold(steps).await;
         assert_eq!(classify(&GrpcClassifier::new(), &answer), Outcome::Failure);

@@ -1,7 +1,7 @@
 //! How much is held.
 
 use super::*;
-use crate::support::Log;
+use crate::kit::Log;
 use futures_util::FutureExt;
 use http_body_util::Full;
 use std::sync::Arc;
@@ -14,15 +14,12 @@ use tower_failover::first_frame::{FirstFrameLayer, Verdict};
 const MIB: usize = 1_024 * 1_024;
 const LIMIT: usize = 64 * 1_024;
 
-/// A stream of comments of this size, which counts what was read of it.
-fn comments(size: usize, bytes: usize, read: Arc<AtomicUsize>) -> TestBody {
+/// A stream of comments of this size, which counts the comments that were read of it.
+fn comments(size: usize, bytes: usize) -> (ScriptedBody, Arc<AtomicUsize>) {
     let line = [&b":"[..], &vec![b'x'; size - 3], b"\n\n"].concat();
-    let frame = Bytes::from(line);
-    let frames = (0..bytes / size).map(move |_| {
-        read.fetch_add(size, SeqCst);
-        Ok(Frame::data(frame.clone()))
-    });
-    StreamBody::new(Box::pin(futures_util::stream::iter(frames)))
+    let body = ScriptedBody::new(vec![Step::Data(line.into()); bytes / size]);
+    let read = body.polls();
+    (body, read)
 }
 
 #[tokio::test(start_paused = true)]
@@ -30,14 +27,14 @@ async fn ten_mebibytes_of_comments_stay_within_the_limit_and_nothing_is_lost() {
     let log = Log::default();
     let _guard = log.follow();
     for size in [8, 1_000, 16 * 1_024] {
-        let taken = Arc::new(AtomicUsize::new(0));
-        let inner = service([Response::new(comments(size, 10 * MIB, taken.clone()))]);
+        let (body, taken) = comments(size, 10 * MIB);
+        let inner = service([Response::new(body)]);
         let answer = FirstFrameLayer::http().sse().layer(inner).oneshot(request()).await.unwrap();
-        let held = taken.load(SeqCst);
+        let held = taken.load(SeqCst) * size;
         assert!(held > LIMIT && held <= LIMIT + size, "{held} were read");
         assert_eq!(answer.body().size_hint().lower(), held as u64);
         assert!(answer.extensions().is_empty(), "it is good");
-        let expected = read(comments(size, 10 * MIB, taken)).await.0;
+        let expected = read(comments(size, 10 * MIB).0).await.0;
         assert!(read(answer.into_body()).await.0 == expected);
     }
     assert!(log.text().contains("over the limit limit=65536"), "{}", log.text());
@@ -45,8 +42,7 @@ async fn ten_mebibytes_of_comments_stay_within_the_limit_and_nothing_is_lost() {
 
 #[test]
 fn the_memory_of_what_is_held_is_bounded_by_the_limit() {
-    let taken = Arc::default();
-    let body = comments(8, 10 * MIB, taken);
+    let (body, _) = comments(8, 10 * MIB);
     let held = FirstFrameLayer::http().sse().layer(service([Response::new(body)]));
     let mut answer = None;
     let memory = allocation_counter::measure(|| {

@@ -1,7 +1,7 @@
 //! Answers that are not good.
 
 use super::*;
-use crate::support::{Log, ms, secs};
+use crate::kit::{Log, ms, secs};
 use http_body_util::Full;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_failover::Outcome;
@@ -59,7 +59,7 @@ async fn what_is_rejected_is_rejected_by_the_first_event_that_decides() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_before_the_first_frame_is_a_failure_that_is_delivered() {
     let layer = FirstFrameLayer::http().sse();
-    let steps = [data(": hi\n\n"), Step::Break];
+    let steps = [data(": hi\n\n"), Step::Fail];
     let answer = layer.layer(service([answer(steps)])).oneshot(request()).await.unwrap();
     assert_eq!(answer.extensions().get::<OutcomeMark>(), Some(&OutcomeMark::new(Outcome::Failure)));
     assert!(!answer.body().is_end_stream());
@@ -69,7 +69,7 @@ async fn a_body_that_breaks_before_the_first_frame_is_a_failure_that_is_delivere
 /// A10
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_after_the_first_frame_is_passed_on_and_not_asked_for_again() {
-    let inner = service([answer([data("one"), Step::Break])]);
+    let inner = service([answer([data("one"), Step::Fail])]);
     let service = ServiceBuilder::new()
         .layer(RetryLayer::http())
         .layer(FirstFrameLayer::http())
@@ -85,7 +85,7 @@ async fn a_retry_outside_asks_again_until_there_is_a_good_first_frame() {
     let inner = service([
         answer([data("event: error\n\n"), Step::Hang]),
         answer([Step::Hang]),
-        answer([data(": hi\n\n"), Step::Break]),
+        answer([data(": hi\n\n"), Step::Fail]),
         answer([data(": hi\n\n"), Step::Wait(ms(50)), data("data: good\n\n")]),
     ]);
     let service = ServiceBuilder::new()

@@ -1,7 +1,7 @@
 //! A generated stub over a real channel: a server that streams, and fails.
 
 use super::*;
-use crate::support::ms;
+use crate::kit::ms;
 use crate::wire::bounded;
 use h2::Reason;
 use h2::server::SendResponse;

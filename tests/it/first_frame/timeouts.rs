@@ -1,7 +1,7 @@
 //! Answers that don't begin in time.
 
 use super::*;
-use crate::support::{Log, ms, secs, timed};
+use crate::kit::{Log, ms, secs, timed};
 use std::iter::repeat_n;
 use std::task::Poll;
 use tower::{Layer, ServiceExt, service_fn};
@@ -96,8 +96,8 @@ async fn without_a_timeout_an_answer_is_waited_for() {
 /// A body that has always one more frame without a byte in it must not keep the thread.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_empty_frames_does_not_keep_the_timeout_away() {
-    let flood = futures_util::stream::repeat_with(|| Ok::<_, BoxError>(Frame::data(Bytes::new())));
-    let flood = StreamBody::new(flood);
+    let empty = || Ok::<_, BoxError>(http_body::Frame::data(Bytes::new()));
+    let flood = http_body_util::StreamBody::new(futures_util::stream::repeat_with(empty));
     let inner = service_fn(move |_: Request<()>| {
         std::future::ready(Ok::<_, BoxError>(Response::new(flood.clone())))
     });

@@ -1,7 +1,7 @@
 //! Real sockets: servers that fail after their 200.
 
 use super::*;
-use crate::support::ms;
+use crate::kit::ms;
 use crate::wire::{Server, Version, bounded, client};
 use axum::Router;
 use axum::response::IntoResponse;
@@ -31,21 +31,21 @@ const VERSIONS: [Version; 2] = [Version::H1, Version::H2];
 struct Source {
     server: Server,
     calls: Arc<AtomicUsize>,
-    probe: Probe,
+    gauge: Gauge,
 }
 
 impl Source {
     async fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        let (calls, probe) = (Arc::<AtomicUsize>::default(), Probe::new());
+        let (calls, gauge) = (Arc::<AtomicUsize>::default(), Gauge::new());
         let (steps, counted, held) =
-            (steps.into_iter().collect::<Vec<_>>(), calls.clone(), probe.clone());
+            (steps.into_iter().collect::<Vec<_>>(), calls.clone(), gauge.clone());
         let handler = move || {
             counted.fetch_add(1, SeqCst);
-            let body = axum::body::Body::new(probed(steps.clone(), held.clone()));
+            let body = axum::body::Body::new(ScriptedBody::new(steps.clone()).holding(&held));
             std::future::ready(([("content-type", "text/event-stream")], body).into_response())
         };
         let server = Server::axum(Router::new().route("/", get(handler))).await;
-        Self { server, calls, probe }
+        Self { server, calls, gauge }
     }
 
     fn calls(&self) -> usize {
@@ -167,13 +167,13 @@ async fn a_reset_before_the_first_frame_goes_to_the_second_endpoint_and_one_afte
 {
     bounded(async {
         for version in VERSIONS {
-            let comment = || [data(": hi\n\n"), Step::Wait(ms(30)), Step::Break];
+            let comment = || [data(": hi\n\n"), Step::Wait(ms(30)), Step::Fail];
             let (bad, next) = (Source::new(comment()).await, good().await);
             let answer = ask(version, &layer(), [&bad, &next]).await.unwrap();
             assert_eq!(read(answer.into_body()).await, (GOOD.into(), None, false));
             assert_eq!((bad.calls(), next.calls()), (1, 1));
 
-            let late = [data("data: x\n\n"), Step::Wait(ms(30)), Step::Break];
+            let late = [data("data: x\n\n"), Step::Wait(ms(30)), Step::Fail];
             let (bad, next) = (Source::new(late).await, good().await);
             let answer = ask(version, &layer(), [&bad, &next]).await.unwrap();
             assert_eq!(read(answer.into_body()).await, (b"data: x\n\n".to_vec(), None, true));
@@ -249,7 +249,7 @@ async fn answers_without_a_body_pass() {
 async fn is_left(source: &Source) -> bool {
     for _ in 0..20 {
         // the route holds one
-        if source.probe.held() <= 1 {
+        if source.gauge.held() <= 1 {
             return true;
         }
         sleep(ms(5)).await;
@@ -271,7 +271,7 @@ async fn a_reader_that_leaves_is_noticed_upstream() {
                 if let Ok(answer) = held {
                     let mut body = answer.unwrap().into_body();
                     body.frame().await.unwrap().unwrap();
-                    assert!(source.probe.held() > 1, "it is read");
+                    assert!(source.gauge.held() > 1, "it is read");
                 }
                 assert!(is_left(&source).await, "{version:?} {said:?}");
             }

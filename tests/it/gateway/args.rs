@@ -6,7 +6,7 @@ mod cli;
 mod units;
 
 use super::program;
-use crate::support::{ms, secs};
+use crate::kit::{ms, secs};
 use axum::http::uri::PathAndQuery;
 use clap::Parser;
 use cli::{Args, EndpointArg, HedgeArg, ProbeArg};

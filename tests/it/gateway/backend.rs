@@ -1,7 +1,7 @@
 //! Servers that are processes of their own, so that they can be stopped and killed, and an even load.
 
 use super::*;
-use crate::support::now;
+use crate::kit::now;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::routing::{any, get};

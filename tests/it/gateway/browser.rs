@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, load};
 use super::*;
-use crate::support::secs;
+use crate::kit::secs;
 use axum::response::Html;
 use axum::routing::get;
 use std::path::Path;

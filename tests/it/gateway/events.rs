@@ -1,7 +1,7 @@
 //! Answers of server-sent events, which may fail after their 200.
 
 use super::*;
-use crate::support::{now, secs, timed};
+use crate::kit::{now, secs, timed};
 use crate::wire::Version;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;

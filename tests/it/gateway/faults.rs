@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, Call, Calls, load};
 use super::*;
-use crate::support::{now, secs};
+use crate::kit::{now, secs};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinHandle;

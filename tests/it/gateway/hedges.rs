@@ -1,7 +1,7 @@
 //! Second requests beside slow ones.
 
 use super::*;
-use crate::support::{secs, timed};
+use crate::kit::{secs, timed};
 use axum::extract::Request as Asked;
 use axum::routing::any;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ mod hedges;
 mod pages;
 mod streams;
 
-use crate::support::{ms, sleep};
+use crate::kit::{ms, sleep};
 use crate::wire::{Server, bounded};
 use axum::Router;
 use axum::body::Body;

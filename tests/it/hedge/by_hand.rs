@@ -1,7 +1,7 @@
 //! Calls that are polled by hand: what is held between two polls, and after the last one.
 
-use super::{FAILS, NEVER, OK, Stage, account, by_number};
-use crate::support::{Probe, ms, secs};
+use super::{FAILS, NEVER, OK, Stage, account, by_number, staged};
+use crate::kit::{Gauge, ms, secs};
 use futures_util::FutureExt;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,26 +9,25 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use tokio::time::advance;
 use tokio_test::task::spawn;
-use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_failover::Outcome;
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::hedge::{Hedge, HedgeLayer};
 use tower_failover::replay::Plain;
 
-type Hedged = Hedge<BoxCloneService<u16, u16, BoxError>, ErrorsOnly, Plain>;
+type Hedged = Hedge<Stage, ErrorsOnly, Plain>;
 
 /// Hedges after 50 ms, without a bound.
-fn hedged(stage: &Arc<Stage>, hedges: u32) -> Hedged {
+fn hedged(stage: &Stage, hedges: u32) -> Hedged {
     let layer = HedgeLayer::plain().delay(ms(50)).max_hedges(hedges).no_budget();
-    layer.layer(stage.service())
+    layer.layer(stage.clone())
 }
 
 /// A7
 #[tokio::test(start_paused = true)]
 async fn losers_are_dropped_in_the_poll_that_gives_the_answer() {
     for (first, hedge, after) in [(900, 5, 6), (70, 900, 21)] {
-        let stage = Stage::new([(first, OK), (hedge, OK)]);
+        let stage = staged([(first, OK), (hedge, OK)]);
         let mut call = spawn(hedged(&stage, 1).oneshot(0));
         assert!(call.poll().is_pending());
         advance(ms(51)).await;
@@ -43,31 +42,31 @@ async fn losers_are_dropped_in_the_poll_that_gives_the_answer() {
 /// A failed answer may hold a connection: it goes as soon as it is known that nobody gets it.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_did_not_win_is_not_kept_after_the_answer() {
-    let (probe, calls) = (Probe::new(), Arc::new(AtomicUsize::new(0)));
-    let own = probe.clone();
+    let (gauge, calls) = (Gauge::new(), Arc::new(AtomicUsize::new(0)));
+    let own = gauge.clone();
     let inner = tower::service_fn(move |()| {
         let answer = (calls.fetch_add(1, SeqCst), own.clone());
         async { Ok::<_, BoxError>(answer) }
     });
-    let judge = |result: Result<&(usize, Probe), &BoxError>| match result {
+    let judge = |result: Result<&(usize, Gauge), &BoxError>| match result {
         Ok((0, _)) => Outcome::Failure,
         _ => Outcome::Success,
     };
     let mut service = HedgeLayer::plain().delay(ms(50)).classify_fn(judge).no_budget().layer(inner);
     service.ready().now_or_never().expect("it is ready").unwrap();
     let mut call = spawn(service.call(()));
-    let before = probe.held();
+    let before = gauge.held();
     let Poll::Ready(Ok((number, answer))) = call.poll() else { panic!("no answer") };
     assert_eq!(number, 1);
     drop(answer);
     // an answer less, that of the first attempt
-    assert_eq!(probe.held(), before - 1);
+    assert_eq!(gauge.held(), before - 1);
 }
 
 /// A6
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_takes_all_its_attempts_along() {
-    let stage = Stage::new([]);
+    let stage = staged([]);
     let mut call = spawn(hedged(&stage, 2).oneshot(0));
     for _ in 0..4 {
         assert!(call.poll().is_pending());
@@ -84,10 +83,10 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing() {
     for parts in [[(120, OK), (20, FAILS)], [(60, FAILS), (40, OK)], [(0, FAILS), (9, FAILS)]] {
         let mut polls = 0;
         loop {
-            let (stage, budget) = (Stage::new(parts), account(9));
+            let (stage, budget) = (staged(parts), account(9));
             let layer =
                 HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).budget(budget.clone());
-            let mut call = spawn(layer.layer(stage.service()).oneshot(0));
+            let mut call = spawn(layer.layer(stage.clone()).oneshot(0));
             let mut done = false;
             for _ in 0..polls {
                 done = call.poll().is_ready();
@@ -114,7 +113,7 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing() {
 /// A15
 #[tokio::test(start_paused = true)]
 async fn polls_without_a_reason_change_nothing() {
-    let stage = Stage::new([(300, OK), (300, OK)]);
+    let stage = staged([(300, OK), (300, OK)]);
     let mut call = spawn(hedged(&stage, 1).oneshot(0));
     for at in 0..100 {
         for _ in 0..10 {
@@ -130,7 +129,7 @@ async fn polls_without_a_reason_change_nothing() {
 /// A13
 #[tokio::test(start_paused = true)]
 async fn a_call_wakes_the_task_that_polled_it_last() {
-    let stage = Stage::new([(900, OK), (30, OK)]);
+    let stage = staged([(900, OK), (30, OK)]);
     let mut call = Box::pin(hedged(&stage, 1).oneshot(0));
     let mut before = spawn(std::future::pending::<()>());
     for step in [51, 30] {
@@ -155,7 +154,7 @@ async fn a_call_polled_after_its_end_answers_and_sends_nothing_more() {
         ([(900, OK), (5, NEVER)], 1),
     ];
     for (parts, hedges) in races {
-        let stage = Stage::new(parts);
+        let stage = staged(parts);
         let mut service = hedged(&stage, hedges);
         service.ready().now_or_never().expect("it is ready").unwrap();
         let mut call = spawn(service.call(0));
@@ -203,10 +202,10 @@ fn a_runtime_that_ends_in_the_midst_of_a_race_panics_nowhere() {
         .build()
         .unwrap();
     let stage = runtime.block_on(async {
-        let stage = Stage::new([]);
+        let stage = staged([]);
         tokio::spawn(hedged(&stage, 1).oneshot(0));
         tokio::spawn(hedged(&stage, 3).oneshot(0));
-        crate::support::sleep(secs(1)).await;
+        crate::kit::sleep(secs(1)).await;
         assert_eq!(stage.running(), 2 + 4);
         stage
     });

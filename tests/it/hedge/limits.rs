@@ -1,8 +1,8 @@
 //! How many hedges there are, and what they never wait for.
 
-use super::{FAILS, NEVER, OK, Stage, account, by_number};
+use super::{FAILS, NEVER, OK, Stage, account, by_number, staged};
+use crate::kit::{Gate, Hostile, Scripted, ms, now, secs, sleep, timed};
 use crate::retry::{answer, request, upstream};
-use crate::support::{Hostile, Scripted, ms, now, secs, sleep, timed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -18,9 +18,9 @@ use tower_failover::{Budget, Ratio};
 async fn without_a_delay_all_are_sent_at_once_and_with_an_endless_one_none() {
     let parts = [(900, OK), (900, OK), (5, OK)];
     for (delay, made) in [(Duration::ZERO, vec![0, 0, 0]), (Duration::MAX, vec![0])] {
-        let stage = Stage::new(parts);
+        let stage = staged(parts);
         let layer = HedgeLayer::plain().delay(delay).max_hedges(2).no_budget();
-        layer.layer(stage.service()).oneshot(0).await.unwrap();
+        layer.layer(stage.clone()).oneshot(0).await.unwrap();
         assert_eq!(stage.made(), made);
         assert_eq!(layer.handle().snapshot().delay, Some(delay));
     }
@@ -29,18 +29,18 @@ async fn without_a_delay_all_are_sent_at_once_and_with_an_endless_one_none() {
 /// D4, I8: a failure is no matter of time
 #[tokio::test(start_paused = true)]
 async fn an_endless_delay_still_hedges_what_fails() {
-    let stage = Stage::new([(30, FAILS), (5, OK)]);
+    let stage = staged([(30, FAILS), (5, OK)]);
     let layer = HedgeLayer::plain().delay(Duration::MAX).classify_fn(by_number).no_budget();
-    layer.layer(stage.service()).oneshot(0).await.unwrap();
+    layer.layer(stage.clone()).oneshot(0).await.unwrap();
     assert_eq!(stage.made(), [0, 30]);
 }
 
 /// D5
 #[tokio::test(start_paused = true)]
 async fn no_hedges_are_one_attempt() {
-    let stage = Stage::new([(90, FAILS)]);
+    let stage = staged([(90, FAILS)]);
     let layer = HedgeLayer::plain().delay(ms(50)).max_hedges(0).no_budget();
-    assert!(layer.layer(stage.service()).oneshot(0).await.is_err());
+    assert!(layer.layer(stage.clone()).oneshot(0).await.is_err());
     assert_eq!(stage.made(), [0]);
 }
 
@@ -150,26 +150,24 @@ async fn what_hedges_take_is_missing_to_retries() {
 /// I4
 #[tokio::test(start_paused = true)]
 async fn an_empty_budget_means_no_hedge() {
-    let stage = Stage::new([(90, OK), (0, OK)]);
+    let stage = staged([(90, OK), (0, OK)]);
     let none = Budget::new().min_per_second(0).ratio(Ratio::percent::<0>());
     let layer = HedgeLayer::plain().delay(ms(50)).budget(none);
-    layer.layer(stage.service()).oneshot(0).await.unwrap();
+    layer.layer(stage.clone()).oneshot(0).await.unwrap();
     assert_eq!((stage.made(), layer.handle().snapshot().out_of_budget), (vec![0], 1));
 }
 
-fn limited(inner: Staged, permits: &Arc<Semaphore>) -> tower::limit::ConcurrencyLimit<Staged> {
+fn limited(inner: Stage, permits: &Arc<Semaphore>) -> tower::limit::ConcurrencyLimit<Stage> {
     GlobalConcurrencyLimitLayer::with_semaphore(permits.clone()).layer(inner)
 }
-
-type Staged = tower::util::BoxCloneService<u16, u16, BoxError>;
 
 /// C10, G18: a hedge that is not sent costs nothing, and stands in no queue
 #[tokio::test(start_paused = true)]
 async fn a_hedge_never_waits_for_readiness_and_holds_no_place_in_a_queue() {
     let (stage, permits, budget) =
-        (Stage::new([(100, OK), (10, OK)]), Arc::new(Semaphore::new(1)), account(5));
+        (staged([(100, OK), (10, OK)]), Arc::new(Semaphore::new(1)), account(5));
     let layer = HedgeLayer::plain().delay(ms(50)).budget(budget.clone());
-    let inner = limited(stage.service(), &permits);
+    let inner = limited(stage.clone(), &permits);
     let call = tokio::spawn(layer.layer(inner.clone()).oneshot(0));
     sleep(ms(60)).await;
     let other = tokio::spawn(inner.oneshot(0));
@@ -190,50 +188,25 @@ async fn a_hedge_never_waits_for_readiness_and_holds_no_place_in_a_queue() {
 /// C1, C2: clones of it are never ready at once
 #[tokio::test(start_paused = true)]
 async fn a_service_whose_clones_are_not_ready_is_not_hedged() {
-    let stage = Stage::new([(90, FAILS), (10, OK)]);
+    let stage = staged([(90, FAILS), (10, OK)]);
     let layer = HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).no_budget();
-    let service = layer.layer(Hostile::new(stage.service()));
+    let service = layer.layer(Hostile::new(stage.clone()));
     assert!(service.oneshot(0).await.is_err());
     assert_eq!((stage.made(), layer.handle().snapshot().not_ready), (vec![0], 1));
-    let prompt = layer.layer(Hostile::new(Stage::new([(90, OK), (5, OK)]).service()).prompt());
+    let prompt = layer.layer(Hostile::new(staged([(90, OK), (5, OK)])).prompt());
     assert_eq!(prompt.oneshot(0).await.unwrap(), 200);
 }
 
 /// C3, C5
 #[tokio::test(start_paused = true)]
 async fn a_service_that_breaks_in_the_midst_is_not_hedged() {
-    let stage = Stage::new([(90, OK)]);
-    let broken = Arc::new(AtomicBool::new(false));
-    let inner = Breaks(stage.service(), broken.clone());
+    let stage = staged([(90, OK)]);
     let layer = HedgeLayer::plain().delay(ms(50)).no_budget();
-    let call = tokio::spawn(layer.layer(inner).oneshot(0));
+    let call = tokio::spawn(layer.layer(stage.clone()).oneshot(0));
     sleep(ms(10)).await;
-    broken.store(true, SeqCst);
+    stage.gate(Gate::Broken("broken"));
     assert_eq!(call.await.unwrap().unwrap(), 200);
     assert_eq!((stage.made(), layer.handle().snapshot().not_ready), (vec![0], 1));
-}
-
-#[derive(Clone)]
-struct Breaks(Staged, Arc<AtomicBool>);
-
-impl tower::Service<u16> for Breaks {
-    type Response = u16;
-    type Error = BoxError;
-    type Future = <Staged as tower::Service<u16>>::Future;
-
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), BoxError>> {
-        if self.1.load(SeqCst) {
-            return std::task::Poll::Ready(Err("broken".into()));
-        }
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: u16) -> Self::Future {
-        self.0.call(request)
-    }
 }
 
 /// D14, D15
@@ -258,12 +231,12 @@ async fn the_counts_add_up() {
     let seen = |handle: HedgeHandle| handle.snapshot();
     let layer =
         HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).max_hedges(3).budget(account(2));
-    let stage = Stage::new([(900, OK), (900, NEVER), (900, NEVER)]);
-    layer.layer(stage.service()).oneshot(0).await.unwrap();
+    let stage = staged([(900, OK), (900, NEVER), (900, NEVER)]);
+    layer.layer(stage.clone()).oneshot(0).await.unwrap();
     let counts = seen(layer.handle());
     assert_eq!((counts.hedges, counts.won, counts.out_of_budget), (2, 0, 1));
     let layer = HedgeLayer::plain().delay(ms(50)).classify_fn(by_number).no_budget();
-    let stage = Stage::new([(60, FAILS), (30, OK)]);
-    layer.layer(stage.service()).oneshot(0).await.unwrap();
+    let stage = staged([(60, FAILS), (30, OK)]);
+    layer.layer(stage.clone()).oneshot(0).await.unwrap();
     assert_eq!((seen(layer.handle()).hedges, seen(layer.handle()).won), (1, 1));
 }

@@ -1,8 +1,8 @@
 //! What attempts that have lost tell of the services they went to.
 
 use super::web::{Reply, Web};
-use super::{NEVER, OK, Stage};
-use crate::support::{ms, secs, sleep};
+use super::{NEVER, OK, staged};
+use crate::kit::{look, ms, numbered, secs, sleep, timed};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio_test::task::spawn;
 use tower::{Layer, ServiceExt};
-use tower_failover::balance::{
-    Balance, BalanceLayer, Endpoint, EndpointSnapshot, EndpointState, Endpoints,
-};
+use tower_failover::balance::{Balance, BalanceLayer, EndpointSnapshot, EndpointState, Endpoints};
 use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
 use tower_failover::classify::HttpClassifier;
 use tower_failover::hedge::{Hedge, HedgeLayer, Percentile};
@@ -25,8 +23,8 @@ async fn a_loser_does_not_open_a_circuit() {
     let rule = TripRule::consecutive(1);
     let breaker = CircuitBreakerLayer::plain().hang_after(ms(10)).trip_on(rule).unwrap();
     let layer = HedgeLayer::plain().delay(ms(50)).no_budget();
-    let stage = Stage::new([(0, NEVER), (20, OK)]);
-    let service = layer.layer(breaker.layer(stage.service()));
+    let stage = staged([(0, NEVER), (20, OK)]);
+    let service = layer.layer(breaker.layer(stage.clone()));
     service.clone().oneshot(0).await.unwrap();
     let seen = breaker.handle().snapshot();
     assert_eq!((seen.state, seen.successes, seen.failures), (CircuitState::Closed, 1, 0));
@@ -49,8 +47,8 @@ async fn a_probe_that_loses_gives_its_permit_back() {
         .and_then(|breaker| breaker.successes(2))
         .unwrap()
         .open_for(times);
-    let stage = Stage::new([(0, Some(Err("down"))), (0, NEVER), (20, OK), (0, OK)]);
-    let service = breaker.layer(stage.service());
+    let stage = staged([(0, Some(Err("down"))), (0, NEVER), (20, OK), (0, OK)]);
+    let service = breaker.layer(stage.clone());
     service.clone().oneshot(0).await.unwrap_err();
     assert_eq!(breaker.handle().state(), CircuitState::Open);
     sleep(ms(101)).await;
@@ -89,9 +87,7 @@ impl World {
             Web::with(move |_| reply(at, numbers.fetch_add(1, SeqCst)))
         };
         let servers: Vec<_> = (0..count).map(server).collect();
-        let endpoint = |(at, web): (usize, &Web)| Endpoint::new(at.to_string(), web.clone());
-        let set = servers.iter().enumerate().map(endpoint).collect();
-        Self { set, servers }
+        Self { set: numbered(&servers, |_, endpoint| endpoint), servers }
     }
 
     /// Of servers which answer in 10 ms each of the first 40 requests, which are made.
@@ -118,17 +114,16 @@ impl World {
     }
 
     fn counts(&self) -> Vec<usize> {
-        self.servers.iter().map(Web::count).collect()
+        self.servers.iter().map(|server| server.count()).collect()
     }
 
     fn seen(&self, at: usize) -> EndpointSnapshot {
-        let name = at.to_string();
-        self.set.snapshot().into_iter().find(|seen| *seen.name == *name).unwrap()
+        look(&self.set, &at.to_string())
     }
 
     /// The server to which the first attempt of one request went, before its hedge.
     fn first(&self) -> usize {
-        let at = |at: &usize| self.servers[*at].seen().first().map(|seen| seen.at);
+        let at = |at: &usize| self.servers[*at].times().first().copied();
         (0..self.servers.len()).filter(|index| at(index).is_some()).min_by_key(at).unwrap()
     }
 }
@@ -331,7 +326,7 @@ async fn what_was_throttled_or_unsuitable_is_hedged_elsewhere_at_once() {
         let world =
             World::new(2, move |_, number| (10, if number == 0 { status } else { 200 }, &[]));
         let layer = after(50).same_endpoint();
-        let (answer, took) = crate::support::timed(world.hedged(&layer).oneshot(request())).await;
+        let (answer, took) = timed(world.hedged(&layer).oneshot(request())).await;
         assert_eq!((answer.unwrap().status().as_u16(), took), (200, ms(20)), "{status}");
         assert_eq!(world.counts(), [1, 1]);
         let world = World::new(2, move |_, _| (10, status, &[]));

@@ -1,94 +1,34 @@
 //! Services that panic in the midst of a race.
 
 use super::account;
-use crate::support::{ms, sleep};
+use crate::kit::{Place, Scripted, ms, sleep};
 use futures_util::FutureExt;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll};
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Layer, ServiceExt};
 use tower_failover::hedge::HedgeLayer;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Where {
-    Ready,
-    Call,
-    Future,
-}
+const PLACES: [Place; 3] = [Place::Ready, Place::Call, Place::Future(ms(5))];
 
-/// Panics with its n-th attempt, counted from 1, there; others answer in so many milliseconds.
-#[derive(Clone)]
-struct Panics {
-    place: Where,
-    with: usize,
-    takes: u64,
-    polls: Arc<AtomicUsize>,
-    calls: Arc<AtomicUsize>,
-    running: Arc<AtomicUsize>,
-}
-
-/// An attempt that is on its way.
-struct Running(Arc<AtomicUsize>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
-
-impl Panics {
-    fn new(place: Where, with: usize, takes: u64) -> Self {
-        let (polls, calls, running) = Default::default();
-        Self { place, with, takes, polls, calls, running }
-    }
-
-    fn running(&self) -> usize {
-        self.running.load(SeqCst)
-    }
-}
-
-impl Service<()> for Panics {
-    type Response = usize;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<usize, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let poll = self.polls.fetch_add(1, SeqCst) + 1;
-        assert!((self.place, self.with) != (Where::Ready, poll), "as it was told");
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        let call = self.calls.fetch_add(1, SeqCst) + 1;
-        assert!((self.place, self.with) != (Where::Call, call), "as it was told");
-        let (panics, takes) = ((self.place, self.with) == (Where::Future, call), self.takes);
-        self.running.fetch_add(1, SeqCst);
-        let running = Running(self.running.clone());
-        Box::pin(async move {
-            let _running = running;
-            sleep(ms(if panics { 5 } else { takes })).await;
-            assert!(!panics, "as it was told");
-            Ok(call)
-        })
-    }
+/// Answers its calls with their numbers.
+fn numbers() -> Scripted<(), usize> {
+    Scripted::new(Ok).taking(ms(100))
 }
 
 /// B1, B2, B3: it reaches the caller, all attempts go, and the next call works
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_hedge_or_of_the_first_attempt_leaves_nothing_behind() {
-    for place in [Where::Ready, Where::Call, Where::Future] {
+    for place in PLACES {
         for with in [1, 2] {
-            let inner = Panics::new(place, with, 100);
+            let inner = numbers().panicking(place, with);
             let budget = account(5);
             let layer = HedgeLayer::plain().delay(ms(50)).budget(budget.clone());
             let service = layer.layer(inner.clone());
             let call = AssertUnwindSafe(service.clone().oneshot(())).catch_unwind().await;
             assert!(call.is_err(), "{place:?} {with}");
             assert_eq!(inner.running(), 0, "{place:?} {with}: an attempt is held");
-            let hedges = inner.calls.load(SeqCst).saturating_sub(1) as u64;
+            let hedges = inner.count().saturating_sub(1) as u64;
             assert_eq!(budget.balance(), 5 - hedges, "{place:?} {with}");
             assert_eq!(layer.handle().snapshot().hedges, hedges, "{place:?} {with}");
             assert!(service.oneshot(()).await.is_ok(), "{place:?} {with}");
@@ -100,7 +40,7 @@ async fn a_panic_of_a_hedge_or_of_the_first_attempt_leaves_nothing_behind() {
 /// B4
 #[tokio::test(start_paused = true)]
 async fn a_classifier_that_panics_takes_the_race_along() {
-    let inner = Panics::new(Where::Ready, 0, 100);
+    let inner = numbers();
     let judge = |result: Result<&usize, &BoxError>| {
         assert!(!matches!(result, Ok(1)), "as it was told");
         tower_failover::Outcome::Success

@@ -1,6 +1,6 @@
 //! The delay that follows the latencies.
 
-use crate::support::{ms, secs, sleep};
+use crate::kit::{ms, secs, sleep};
 use std::time::Duration;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_failover::classify::ErrorsOnly;

@@ -1,7 +1,7 @@
 //! What servers ask of those that would send more.
 
 use super::web::{Reply, Web};
-use crate::support::ms;
+use crate::kit::ms;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;

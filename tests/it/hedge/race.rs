@@ -1,7 +1,7 @@
 //! Which attempts are made, when, and whose answer is taken.
 
-use super::{FAILS, NOT_FOUND, OK, Stage, by_number};
-use crate::support::{ms, now, timed};
+use super::{FAILS, NOT_FOUND, OK, by_number, staged};
+use crate::kit::{ms, now, timed};
 use std::time::Duration;
 use tower::{Layer, ServiceExt};
 use tower_failover::hedge::HedgeLayer;
@@ -12,10 +12,10 @@ async fn run<const N: usize>(
     delay: Duration,
     parts: [super::Part; N],
 ) -> (Result<u16, String>, u128, Vec<u128>) {
-    let stage = Stage::new(parts);
+    let stage = staged(parts);
     let layer =
         HedgeLayer::plain().classify_fn(by_number).delay(delay).max_hedges(hedges).no_budget();
-    let (answer, took) = timed(layer.layer(stage.service()).oneshot(0)).await;
+    let (answer, took) = timed(layer.layer(stage.clone()).oneshot(0)).await;
     assert_eq!(stage.running(), 0, "an attempt outlives the answer");
     (answer.map_err(|error| error.to_string()), took.as_millis(), stage.made())
 }
@@ -85,9 +85,9 @@ async fn an_answer_in_the_moment_of_the_delay_is_not_hedged() {
 /// The table of gRFC A6.
 #[tokio::test(start_paused = true)]
 async fn four_are_in_flight_after_three_delays() {
-    let stage = Stage::new([]);
+    let stage = staged([]);
     let layer = HedgeLayer::plain().delay(ms(500)).max_hedges(3).no_budget();
-    let mut call = tokio::spawn(layer.layer(stage.service()).oneshot(0));
+    let mut call = tokio::spawn(layer.layer(stage.clone()).oneshot(0));
     let began = now();
     for (at, running) in [(1, 1), (501, 2), (1_001, 3), (1_501, 4), (9_000, 4)] {
         let until = ms(at) - began.elapsed();
@@ -111,9 +111,9 @@ async fn a_hedge_after_a_failure_begins_a_delay_of_its_own() {
 /// A task that comes late, on a machine that is busy, does not send at once what it has missed.
 #[tokio::test(start_paused = true)]
 async fn a_task_that_comes_late_sends_one_hedge_at_a_time() {
-    let stage = Stage::new([]);
+    let stage = staged([]);
     let layer = HedgeLayer::plain().delay(ms(50)).max_hedges(3).no_budget();
-    let mut call = tokio_test::task::spawn(layer.layer(stage.service()).oneshot(0));
+    let mut call = tokio_test::task::spawn(layer.layer(stage.clone()).oneshot(0));
     assert!(call.poll().is_pending());
     tokio::time::advance(ms(500)).await;
     assert!(call.poll().is_pending());

@@ -1,8 +1,8 @@
 //! Which HTTP requests are hedged, and what a hedge sends.
 
 use super::web::Web;
+use crate::kit::{ms, sleep};
 use crate::retry::every;
-use crate::support::{ms, sleep};
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
@@ -42,20 +42,21 @@ async fn a_hedge_sends_an_equal_request() {
     request.extensions_mut().insert(7_u8);
     let answer = hedge().layer(web.clone()).oneshot(request).await.unwrap();
     assert_eq!((answer.status().as_u16(), web.made()), (203, vec![0, 50]));
-    let seen = web.seen();
+    let seen = web.notes();
     let [first, second] = &seen[..] else { panic!("{seen:?}") };
-    assert_eq!(first.head.method(), second.head.method());
-    assert_eq!(first.head.uri(), second.head.uri());
-    assert_eq!(first.head.extensions().get::<u8>(), second.head.extensions().get::<u8>());
+    assert_eq!(first.method(), second.method());
+    assert_eq!(first.uri(), second.uri());
+    assert_eq!(first.extensions().get::<u8>(), second.extensions().get::<u8>());
     let without_number = |headers: &http::HeaderMap| {
         let mut headers = headers.clone();
         headers.remove("grpc-previous-rpc-attempts");
         headers
     };
-    assert_eq!(first.head.headers(), &without_number(second.head.headers()));
-    assert_eq!(first.body.as_deref(), Some(&b"hello"[..]));
-    assert_eq!(first.body, second.body);
-    assert!(seen.iter().all(|seen| seen.head.extensions().get::<Attempts>().is_none()));
+    assert_eq!(first.headers(), &without_number(second.headers()));
+    let bodies = web.bodies();
+    assert_eq!(bodies[0].as_deref(), Some(&b"hello"[..]));
+    assert_eq!(bodies[0], bodies[1]);
+    assert!(seen.iter().all(|seen| seen.extensions().get::<Attempts>().is_none()));
 }
 
 /// G11
@@ -66,16 +67,16 @@ async fn each_attempt_tells_how_many_were_sent_before_it() {
     told.headers_mut().insert("grpc-timeout", "1S".parse().unwrap());
     hedge().max_hedges(2).layer(web.clone()).oneshot(told).await.unwrap();
     let numbers: Vec<_> = web
-        .seen()
+        .notes()
         .iter()
         .map(|seen| {
-            let all = seen.head.headers().get_all("grpc-previous-rpc-attempts").iter();
+            let all = seen.headers().get_all("grpc-previous-rpc-attempts").iter();
             all.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(",")
         })
         .collect();
     assert_eq!(numbers, ["", "1", "2"]);
     let timeouts: Vec<_> =
-        web.seen().iter().map(|seen| seen.head.headers()["grpc-timeout"].clone()).collect();
+        web.notes().iter().map(|seen| seen.headers()["grpc-timeout"].clone()).collect();
     assert_eq!(timeouts, ["1S", "950000u", "900000u"]);
 }
 
@@ -91,7 +92,7 @@ async fn a_hedge_that_was_not_sent_has_no_number() {
     permits.add_permits(1);
     call.await.unwrap().unwrap();
     assert_eq!(web.made(), [0, 100]);
-    assert_eq!(web.seen()[1].head.headers()["grpc-previous-rpc-attempts"], "1");
+    assert_eq!(web.notes()[1].headers()["grpc-previous-rpc-attempts"], "1");
 }
 
 /// G8: what is on its way is sent from its beginning, and then as it comes
@@ -114,10 +115,10 @@ async fn a_body_that_is_half_sent_is_hedged_whole() {
     let request = Request::builder().method("PUT").uri("/").body(body).unwrap();
     let call = tokio::spawn(hedge().layer(web.clone()).oneshot(request));
     sleep(ms(60)).await;
-    assert_eq!((web.count(), web.seen()[1].body.clone()), (2, None));
+    assert_eq!((web.count(), web.bodies()[1].clone()), (2, None));
     rest.notify_one();
     assert_eq!(call.await.unwrap().unwrap().status(), 203);
-    let bodies: Vec<_> = web.seen().into_iter().map(|seen| seen.body.unwrap()).collect();
+    let bodies: Vec<_> = web.bodies().into_iter().map(Option::unwrap).collect();
     assert_eq!(bodies, ["one two three"; 2]);
 }
 

@@ -1,6 +1,6 @@
 //! Requests, answers, errors and futures of all kinds.
 
-use crate::support::{ms, sleep};
+use crate::kit::{ms, sleep};
 use futures_util::FutureExt;
 use std::cell::Cell;
 use std::marker::{PhantomData, PhantomPinned};

@@ -1,17 +1,16 @@
-//! HTTP servers that do as they are told and note what they get.
+//! HTTP servers that read their requests whole.
 
-use crate::support::{now, sleep};
+use crate::kit::{Upstream, ms, response, sleep};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use std::fmt::Debug;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -19,23 +18,12 @@ pub(super) type Answer = Response<Full<Bytes>>;
 /// After how many milliseconds a request is answered, with which status and headers.
 pub(super) type Reply = (u64, u16, &'static [(&'static str, &'static str)]);
 
-/// A server; clones are the same.
+/// A server that reads the body of each request before it does anything else; clones are the same.
 #[derive(Clone)]
-pub(super) struct Web(Arc<Site>);
-
-struct Site {
-    began: Instant,
-    reply: Mutex<Box<dyn FnMut(usize) -> Reply + Send>>,
-    seen: Mutex<Vec<Seen>>,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) at: Duration,
-    pub(super) head: Request<()>,
-    /// All of its body, if that was read to its end.
-    pub(super) body: Option<Bytes>,
+pub(super) struct Web {
+    upstream: Upstream,
+    /// All of each body, if that was read to its end.
+    bodies: Arc<Mutex<Vec<Option<Bytes>>>>,
 }
 
 impl Web {
@@ -45,27 +33,33 @@ impl Web {
     }
 
     /// Answers its requests, counted from 0, as the closure says.
-    pub(super) fn with(reply: impl FnMut(usize) -> Reply + Send + 'static) -> Self {
-        let reply = Mutex::new(Box::new(reply) as _);
-        Self(Arc::new(Site { began: now(), reply, seen: Mutex::default() }))
+    pub(super) fn with(mut reply: impl FnMut(usize) -> Reply + Send + 'static) -> Self {
+        let upstream = Upstream::doing(move |number| {
+            let (after, status, headers) = reply(number - 1);
+            async move {
+                sleep(ms(after)).await;
+                Ok(response(status, headers.iter().copied(), Full::default()))
+            }
+        });
+        Self { upstream, bodies: Arc::default() }
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
-        self.0.seen.lock().unwrap().clone()
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.seen.lock().unwrap().len()
-    }
-
-    /// When the requests came, in milliseconds.
-    pub(super) fn made(&self) -> Vec<u128> {
-        self.seen().iter().map(|seen| seen.at.as_millis()).collect()
+    pub(super) fn bodies(&self) -> Vec<Option<Bytes>> {
+        self.bodies.lock().unwrap().clone()
     }
 
     /// Forgets what came.
     pub(super) fn forget(&self) {
-        self.0.seen.lock().unwrap().clear();
+        self.upstream.forget();
+        self.bodies.lock().unwrap().clear();
+    }
+}
+
+impl Deref for Web {
+    type Target = Upstream;
+
+    fn deref(&self) -> &Upstream {
+        &self.upstream
     }
 }
 
@@ -77,32 +71,25 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<Request<()>>::poll_ready(&mut self.upstream, cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        let mut noted = Request::new(());
-        (*noted.method_mut(), *noted.uri_mut()) = (head.method, head.uri);
-        (*noted.headers_mut(), *noted.extensions_mut()) = (head.headers, head.extensions);
+        let answer = self.upstream.call(Request::from_parts(head, ()));
         let number = {
-            let mut seen = self.0.seen.lock().unwrap();
-            seen.push(Seen { at: self.0.began.elapsed(), head: noted, body: None });
-            seen.len() - 1
+            let mut bodies = self.bodies.lock().unwrap();
+            bodies.push(None);
+            bodies.len() - 1
         };
-        let (after, status, headers) = (self.0.reply.lock().unwrap())(number);
-        let site = self.0.clone();
+        let bodies = self.bodies.clone();
         Box::pin(async move {
             let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
-            if let Some(seen) = site.seen.lock().unwrap().get_mut(number) {
-                seen.body = Some(body);
+            if let Some(read) = bodies.lock().unwrap().get_mut(number) {
+                *read = Some(body);
             }
-            sleep(Duration::from_millis(after)).await;
-            let answer = Response::builder().status(status);
-            let answer =
-                headers.iter().fold(answer, |answer, (name, value)| answer.header(*name, *value));
-            Ok(answer.body(Full::default())?)
+            answer.await
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What a balancer made of its endpoints.
 
-use crate::support::{ms, now, secs, sleep};
+use crate::kit::{ms, now, secs, sleep};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use tower::{Layer, ServiceExt, service_fn};

@@ -1,7 +1,7 @@
 //! An account holds what it says.
 
 use super::*;
-use crate::support::sleep;
+use crate::kit::sleep;
 use tower_failover::{Budget, Ratio};
 
 /// G18: clients that leave in their delays bring no more back than one second's worth.

@@ -9,8 +9,8 @@ mod resend;
 mod spawn;
 mod wire;
 
+use crate::kit::{ms, secs, timed};
 use crate::retry::{Answer, answer, every, refused, request, upstream};
-use crate::support::{ms, secs, timed};
 use futures_util::FutureExt;
 use std::time::Duration;
 use tower::{Layer, ServiceBuilder, ServiceExt};

@@ -1,7 +1,7 @@
 //! What retries cost a budget.
 
 use super::{Upstream, account, answer, down, every, request, upstream};
-use crate::support::{Scripted, ms, now, secs, sleep};
+use crate::kit::{Scripted, ms, now, secs, sleep};
 use std::collections::HashSet;
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};

@@ -1,15 +1,14 @@
 //! The caller leaves, in every place where it can.
 
 use super::{Body, account, answer, down, every};
-use crate::support::{Hostile, Probe, Scripted, ms, secs, sleep};
+use crate::kit::{Gauge, Hostile, Scripted, Woken, ms, secs, sleep};
 use ::http::Request;
 use bytes::Bytes;
 use futures_util::task::noop_waker_ref;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_test::task::spawn;
@@ -23,7 +22,7 @@ type Inner = Scripted<Job, (), ()>;
 
 /// A request that knows whether it is still held.
 #[derive(Clone)]
-struct Job(#[expect(dead_code, reason = "it is held")] Probe);
+struct Job(#[expect(dead_code, reason = "it is held")] Gauge);
 
 /// A service that is pending before it is ready and before it answers, and fails every time; and all
 /// that a call of it may leave behind.
@@ -31,7 +30,7 @@ struct World {
     inner: Inner,
     permits: Arc<Semaphore>,
     budget: Budget,
-    probe: Probe,
+    gauge: Gauge,
 }
 
 impl World {
@@ -40,7 +39,7 @@ impl World {
             inner: Scripted::noting(|_| (), |_| down()).taking(ms(2)),
             permits: Arc::new(Semaphore::new(1)),
             budget: account(5),
-            probe: Probe::new(),
+            gauge: Gauge::new(),
         }
     }
 
@@ -53,7 +52,7 @@ impl World {
     }
 
     fn call(&self) -> impl Future<Output = Result<(), BoxError>> + Send + use<> {
-        self.service().oneshot(Job(self.probe.clone()))
+        self.service().oneshot(Job(self.gauge.clone()))
     }
 
     /// Takes the only permit, so that nothing gets ready.
@@ -65,7 +64,7 @@ impl World {
     fn assert_at_rest(&self, attempts: usize) {
         assert_eq!(self.inner.count(), attempts);
         assert_eq!(self.permits.available_permits(), 1, "a permit is left behind");
-        assert_eq!(self.probe.held(), 0, "a request is left behind");
+        assert_eq!(self.gauge.held(), 0, "a request is left behind");
         let retries = attempts.saturating_sub(1) as u64;
         assert_eq!(self.budget.balance(), 5 - retries, "a withdrawal is left behind");
     }
@@ -79,7 +78,7 @@ async fn a_call_dropped_before_its_first_poll_leaves_nothing() {
     world.assert_at_rest(0);
     // the same for the future of the service itself, whose first attempt the call has begun
     let mut service = world.service();
-    drop(service.ready().await.unwrap().call(Job(world.probe.clone())));
+    drop(service.ready().await.unwrap().call(Job(world.gauge.clone())));
     world.assert_at_rest(1);
 }
 
@@ -106,7 +105,7 @@ async fn a_call_dropped_in_its_delay_gives_its_withdrawal_back() {
         tokio::time::advance(ms(1)).await;
     }
     assert_eq!((world.inner.count(), world.permits.available_permits()), (1, 1));
-    assert_eq!(world.probe.held(), 2, "the copy that is kept and the one that will be sent");
+    assert_eq!(world.gauge.held(), 2, "the copy that is kept and the one that will be sent");
     drop(call);
     world.assert_at_rest(1);
     sleep(secs(60)).await;
@@ -155,7 +154,7 @@ async fn a_call_dropped_after_any_number_of_polls_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_http_call_frees_what_was_kept_of_its_body() {
     for polls in 0.. {
-        let probe = Probe::new();
+        let gauge = Gauge::new();
         let inner = tower::service_fn(|request: Request<ReplayBody<Body>>| async {
             sleep(ms(1)).await;
             http_body_util::BodyExt::collect(request.into_body()).await?;
@@ -163,16 +162,16 @@ async fn a_dropped_http_call_frees_what_was_kept_of_its_body() {
             Ok::<_, BoxError>(answer(503, []))
         });
         let layer = RetryLayer::http().backoff(every(ms(2)));
-        let body = Body::new(Bytes::from_owner(probe.clone()));
+        let body = Body::new(Bytes::from_owner(gauge.clone()));
         let mut call = spawn(layer.layer(inner).oneshot(Request::new(body)));
         let mut done = false;
         for _ in 0..polls {
             done = call.poll().is_ready();
             tokio::time::advance(ms(1)).await;
         }
-        assert!(probe.held() > 0 || polls > 5, "after {polls} polls");
+        assert!(gauge.held() > 0 || polls > 5, "after {polls} polls");
         drop(call);
-        assert_eq!(probe.held(), 0, "after {polls} polls");
+        assert_eq!(gauge.held(), 0, "after {polls} polls");
         if done {
             break;
         }
@@ -188,18 +187,9 @@ async fn nothing_is_kept_once_no_further_attempt_is_possible() {
         assert!(call.poll().is_pending());
         tokio::time::advance(ms(1)).await;
     }
-    assert_eq!(world.probe.held(), 0, "the script drops requests as it is called");
+    assert_eq!(world.gauge.held(), 0, "the script drops requests as it is called");
     drop(call);
     world.assert_at_rest(3);
-}
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
-    }
 }
 
 /// Polls a call with one waker and then with another, and says how often each was woken by what
@@ -210,18 +200,18 @@ async fn woken<F: Future>(
     finish: impl FnOnce() -> F,
 ) -> (usize, usize) {
     let mut call = pin!(world.call());
-    let wakers = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+    let wakers = [Woken::new(), Woken::new()];
     while !until(world) {
         assert!(call.as_mut().poll(&mut Context::from_waker(noop_waker_ref())).is_pending());
         tokio::time::advance(ms(1)).await;
     }
     for woken in &wakers {
-        let waker = Waker::from(woken.clone());
+        let waker = woken.waker();
         assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }
-    wakers[1].0.store(0, Relaxed);
+    wakers[1].forget();
     finish().await;
-    let woken = wakers.map(|woken| woken.0.load(Relaxed));
+    let woken = wakers.map(|woken| woken.times());
     (woken[0], woken[1])
 }
 
@@ -249,7 +239,7 @@ async fn a_call_that_moved_to_another_task_wakes_that_one() {
 async fn spurious_polls_change_nothing() {
     let inner = Inner::noting(|_| (), |_| down()).taking(ms(20));
     let service = RetryLayer::plain().backoff(every(ms(30))).layer(inner.clone());
-    let mut call = spawn(service.oneshot(Job(Probe::new())));
+    let mut call = spawn(service.oneshot(Job(Gauge::new())));
     while inner.count() < 3 {
         for _ in 0..1_000 {
             assert!(call.poll().is_pending());
@@ -298,11 +288,11 @@ fn a_runtime_can_be_shut_down_with_calls_in_every_state() {
         worlds.push(world);
         worlds
     });
-    let held: usize = worlds.iter().map(|world| world.probe.held()).sum();
+    let held: usize = worlds.iter().map(|world| world.gauge.held()).sum();
     assert!(held > 0, "some calls are still under way");
     drop(runtime);
     for world in worlds {
-        assert_eq!((world.probe.held(), world.permits.available_permits()), (0, 1));
+        assert_eq!((world.gauge.held(), world.permits.available_permits()), (0, 1));
     }
 }
 
@@ -310,8 +300,8 @@ fn a_runtime_can_be_shut_down_with_calls_in_every_state() {
 #[tokio::test(start_paused = true)]
 async fn nothing_outlives_the_layer_its_services_and_calls() {
     for order in 0..4 {
-        let probe = Probe::new();
-        let (held, in_inner) = (probe.clone(), probe.clone());
+        let gauge = Gauge::new();
+        let (held, in_inner) = (gauge.clone(), gauge.clone());
         let judge = move |result: Result<&(), &BoxError>| {
             let _ = &held;
             if result.is_ok() { Outcome::Success } else { Outcome::Failure }
@@ -332,10 +322,10 @@ async fn nothing_outlives_the_layer_its_services_and_calls() {
             parts.reverse();
         }
         for part in parts {
-            assert!(probe.held() > 0);
+            assert!(gauge.held() > 0);
             drop(part);
         }
-        assert_eq!(probe.held(), 0);
+        assert_eq!(gauge.held(), 0);
         assert_eq!(handle.snapshot().retries, 0, "a handle alone can still be read");
     }
 }

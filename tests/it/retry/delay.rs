@@ -1,7 +1,7 @@
 //! How long a retry waits, and when it is given up for lack of time.
 
 use super::{Answer, account, answer, down, every, request, upstream};
-use crate::support::{Probe, Scripted, ms, now, secs, timed};
+use crate::kit::{Gauge, Scripted, ms, now, secs, timed};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -208,8 +208,8 @@ async fn a_delay_below_a_millisecond_is_not_cut_to_nothing() {
 /// The failed answer is let go before the delay begins.
 #[tokio::test(start_paused = true)]
 async fn a_failed_answer_is_dropped_before_the_sleep() {
-    let probe = Probe::new();
-    let held = probe.clone();
+    let gauge = Gauge::new();
+    let held = gauge.clone();
     let inner = upstream(move |call| {
         let mut failed: Answer = answer(if call == 1 { 503 } else { 200 }, []);
         if call == 1 {
@@ -220,7 +220,7 @@ async fn a_failed_answer_is_dropped_before_the_sleep() {
     let service = RetryLayer::http().backoff(every(secs(1))).layer(inner.clone());
     let mut call = tokio_test::task::spawn(service.oneshot(request("GET")));
     assert!(call.poll().is_pending());
-    assert_eq!((inner.count(), probe.held()), (1, 1), "the script itself holds one");
+    assert_eq!((inner.count(), gauge.held()), (1, 1), "the script itself holds one");
     tokio::time::advance(secs(1)).await;
     assert!(call.poll().is_ready());
     assert_eq!(inner.count(), 2);

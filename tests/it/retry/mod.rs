@@ -10,18 +10,16 @@ mod panics;
 mod quiet;
 mod readiness;
 
-use crate::support::{Scripted, ms, secs, timed};
+use crate::kit::{Scripted, Upstream, ms, response, secs, timed};
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full};
 use std::fmt;
 use std::io;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::replay::{CopyWith, ReplayBody};
 use tower_failover::retry::RetryLayer;
@@ -30,59 +28,16 @@ use tower_failover::{Backoff, BoxError, Budget, Hint, Jitter, Outcome};
 pub(crate) type Body = Full<Bytes>;
 pub(crate) type Answer = Response<Body>;
 
-/// An HTTP or gRPC server: it notes the heads of its requests.
-#[derive(Clone)]
-pub(crate) struct Upstream(Scripted<Request<()>, Answer>);
-
+/// A server that answers its n-th request with what the closure says.
 pub(crate) fn upstream(
     answers: impl FnMut(usize) -> Result<Answer, BoxError> + Send + 'static,
 ) -> Upstream {
-    Upstream(Scripted::noting(head, answers))
-}
-
-impl Upstream {
-    pub(crate) fn taking(self, time: Duration) -> Self {
-        Self(self.0.taking(time))
-    }
-}
-
-impl Deref for Upstream {
-    type Target = Scripted<Request<()>, Answer>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<B> Service<Request<B>> for Upstream {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = <Scripted<Request<()>, Answer> as Service<Request<()>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.0.call(head(&request))
-    }
-}
-
-fn head<B>(request: &Request<B>) -> Request<()> {
-    let mut head = Request::new(());
-    *head.method_mut() = request.method().clone();
-    *head.uri_mut() = request.uri().clone();
-    *head.headers_mut() = request.headers().clone();
-    *head.extensions_mut() = request.extensions().clone();
-    head
+    Upstream::new(answers)
 }
 
 /// An answer of this status with these headers.
 pub(crate) fn answer<const N: usize>(status: u16, headers: [(&str, &str); N]) -> Answer {
-    let answer = Response::builder().status(status);
-    let answer =
-        headers.into_iter().fold(answer, |answer, (name, value)| answer.header(name, value));
-    answer.body(Body::default()).unwrap()
+    response(status, headers, Body::default())
 }
 
 pub(crate) fn request(method: &str) -> Request<Body> {

@@ -1,9 +1,9 @@
 //! Retries in retries, and retries over a set of endpoints.
 
 use super::{Answer, Body, Upstream, account, answer, down, every, request, upstream};
-use crate::support::{Scripted, ms, secs, timed};
+use crate::kit::{Scripted, ms, secs, timed};
 use ::http::Request;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tower::load_shed::error::Overloaded;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -30,8 +30,11 @@ impl Service<Request<ReplayBody<Body>>> for Fleet {
     type Error = BoxError;
     type Future = <Upstream as Service<Request<ReplayBody<Body>>>>::Future;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Attempts::announce_reader();
+        for endpoint in &mut self.0 {
+            ready!(Service::<Request<ReplayBody<Body>>>::poll_ready(endpoint, cx))?;
+        }
         Poll::Ready(Ok(()))
     }
 

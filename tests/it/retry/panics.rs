@@ -1,12 +1,11 @@
 //! Something that is not ours panics.
 
 use super::{Body, account, answer, down, every, request};
-use crate::support::{Scripted, ms};
+use crate::kit::{Place, Scripted, ms};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::classify::ErrorsOnly;
@@ -14,53 +13,11 @@ use tower_failover::replay::{CopyWith, Plain, ReplayBody};
 use tower_failover::retry::RetryLayer;
 use tower_failover::{BoxError, Budget, Outcome};
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Where {
-    Ready,
-    Call,
-    Future,
-}
+const PLACES: [Place; 3] = [Place::Ready, Place::Call, Place::Future(Duration::ZERO)];
 
 /// Fails always, and panics the n-th time that it gets to this place.
-#[derive(Clone)]
-struct Panics {
-    place: Where,
-    nth: usize,
-    times: Arc<AtomicUsize>,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Panics {
-    fn new(place: Where, nth: usize) -> Self {
-        Self { place, nth, times: Arc::default(), calls: Arc::default() }
-    }
-
-    fn at(&self, place: Where) {
-        if self.place == place && self.times.fetch_add(1, Relaxed) + 1 == self.nth {
-            panic!("as it was told");
-        }
-    }
-}
-
-impl Service<u32> for Panics {
-    type Response = ();
-    type Error = BoxError;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.at(Where::Ready);
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: u32) -> Self::Future {
-        self.calls.fetch_add(1, Relaxed);
-        self.at(Where::Call);
-        let this = self.clone();
-        Box::pin(async move {
-            this.at(Where::Future);
-            down()
-        })
-    }
+fn panics(place: Place, nth: usize) -> Scripted<u32, ()> {
+    Scripted::new(|_| down()).panicking(place, nth)
 }
 
 /// Readies and calls the service; a panic is an `Err`.
@@ -76,17 +33,17 @@ fn layer(budget: &Budget) -> RetryLayer<ErrorsOnly, Plain> {
 /// B1, B2, B3, B10
 #[tokio::test(start_paused = true)]
 async fn after_a_panic_of_the_service_the_next_call_works() {
-    for place in [Where::Ready, Where::Call, Where::Future] {
+    for place in PLACES {
         for nth in 1..=3 {
-            let (inner, budget) = (Panics::new(place, nth), account(9));
+            let (inner, budget) = (panics(place, nth), account(9));
             let layer = layer(&budget);
             let mut service = layer.layer(inner.clone());
             assert!(catch(&mut service, 1).await.is_err(), "{place:?} {nth}");
-            let made = inner.calls.load(Relaxed);
+            let made = inner.count();
             let retries = made.saturating_sub(1) as u64;
             assert_eq!(budget.balance(), 9 - retries, "{place:?} {nth}");
             assert_eq!(catch(&mut service, 2).await, Ok(()), "{place:?} {nth}");
-            assert_eq!(inner.calls.load(Relaxed), made + 3);
+            assert_eq!(inner.count(), made + 3);
             assert_eq!(layer.handle().snapshot().retries, retries + 2);
         }
     }
@@ -95,25 +52,25 @@ async fn after_a_panic_of_the_service_the_next_call_works() {
 /// B3, G18: the retry that a panic of readiness ended was not made
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_readiness_in_a_retry_gives_the_withdrawal_back() {
-    let (inner, budget) = (Panics::new(Where::Ready, 2), account(9));
+    let (inner, budget) = (panics(Place::Ready, 2), account(9));
     assert!(catch(&mut layer(&budget).layer(inner.clone()), 1).await.is_err());
-    assert_eq!((inner.calls.load(Relaxed), budget.balance()), (1, 9));
+    assert_eq!((inner.count(), budget.balance()), (1, 9));
 }
 
 /// A14, B2
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_polled_after_a_panic_makes_no_further_attempt() {
-    for place in [Where::Ready, Where::Call] {
-        let (inner, budget) = (Panics::new(place, 2), account(9));
+    for place in [Place::Ready, Place::Call] {
+        let (inner, budget) = (panics(place, 2), account(9));
         let service = layer(&budget).backoff(every(Duration::ZERO)).layer(inner.clone());
         let mut service = service;
         let mut call = tokio_test::task::spawn(service.ready().await.unwrap().call(1));
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.poll()));
         assert!(polled.is_err());
-        let made = inner.calls.load(Relaxed);
-        if place == Where::Call {
+        let made = inner.count();
+        if place == Place::Call {
             assert!(call.poll().is_pending());
-            assert_eq!(inner.calls.load(Relaxed), made);
+            assert_eq!(inner.count(), made);
         }
         drop(call);
         assert_eq!(budget.balance(), 9 + 1 - made as u64);

@@ -1,9 +1,8 @@
 //! What retry shows of itself, and what its types promise.
 
 use super::{Body, answer, every, request, upstream};
-use crate::support::{Log, Scripted};
+use crate::kit::{Log, Scripted};
 use ::http::Request;
-use std::fmt::Debug;
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::BoxError;
@@ -12,33 +11,6 @@ use tower_failover::replay::{Http, Plain, ReplayBody};
 use tower_failover::retry::{Retry, RetryHandle, RetryLayer, RetrySnapshot};
 
 const SECRET: &str = "s3cr3t";
-
-/// A service whose own `Debug` tells nothing.
-#[derive(Clone)]
-struct Mute<S>(S);
-
-impl<S> Debug for Mute<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mute")
-    }
-}
-
-impl<S: Service<R>, R> Service<R> for Mute<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.0.call(request)
-    }
-}
 
 /// M2, M3
 #[tokio::test(start_paused = true)]
@@ -51,7 +23,7 @@ async fn no_event_and_no_debug_tells_what_is_in_a_request_or_an_answer() {
         _ => Ok(answer(500, [("x-token", SECRET)])),
     });
     let layer = RetryLayer::http().backoff(every(Duration::ZERO)).replay_limit(3);
-    let mut service = layer.layer(layer.layer(Mute(inner)));
+    let mut service = layer.layer(layer.layer(inner));
     for (size, name) in [(0, "empty"), (2, "short"), (99, "long")] {
         let mut secret = request("GET");
         *secret.uri_mut() =

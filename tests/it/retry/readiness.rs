@@ -1,12 +1,12 @@
 //! The tower contract: whom a retry calls, and what it does while that is not ready.
 
 use super::{account, answer, down, every, request, upstream};
-use crate::support::{Hostile, Scripted, ms, secs, timed};
+use crate::kit::{Gate, Hostile, Scripted, ms, secs, timed};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -101,26 +101,15 @@ async fn many_polls_for_readiness_make_one_reservation() {
 /// C9
 #[tokio::test(start_paused = true)]
 async fn limits_hold_over_all_clones() {
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let inner = {
-        let (running, most) = (running.clone(), most.clone());
-        tower::service_fn(move |fail: bool| {
-            let (running, most) = (running.clone(), most.clone());
-            async move {
-                most.fetch_max(running.fetch_add(1, Relaxed) + 1, Relaxed);
-                crate::support::sleep(ms(5)).await;
-                running.fetch_sub(1, Relaxed);
-                if fail { down() } else { Ok(()) }
-            }
-        })
-    };
+    let answer = |fail: bool, _| std::future::ready(if fail { down() } else { Ok(()) });
+    let inner = Scripted::doing(answer).taking(ms(5));
     let layer = RetryLayer::plain().no_budget().max_retries(3);
-    let service = ServiceBuilder::new().layer(layer).concurrency_limit(4).service(inner);
+    let service = ServiceBuilder::new().layer(layer).concurrency_limit(4).service(inner.clone());
     let calls = (0..64).map(|call| tokio::spawn(service.clone().oneshot(call % 2 == 0)));
     for call in calls.collect::<Vec<_>>() {
         let _ = call.await.unwrap();
     }
-    assert_eq!((running.load(Relaxed), most.load(Relaxed)), (0, 4));
+    assert_eq!((inner.running(), inner.most()), (0, 4));
 }
 
 /// C10
@@ -137,40 +126,23 @@ async fn a_request_in_its_delay_holds_nobody_up() {
     waiting.await.unwrap();
 }
 
-/// Answers its first call with an error, and from then on is not ready, or not in order.
-#[derive(Clone)]
-struct Broken {
-    polled: Arc<AtomicUsize>,
-    ready: fn(usize) -> Poll<Result<(), BoxError>>,
-}
-
-impl Broken {
-    fn new(ready: fn(usize) -> Poll<Result<(), BoxError>>) -> Self {
-        Self { polled: Arc::default(), ready }
-    }
-}
-
-impl Service<u32> for Broken {
-    type Response = &'static str;
-    type Error = BoxError;
-    type Future = std::future::Ready<Result<&'static str, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        (self.ready)(self.polled.fetch_add(1, Relaxed) + 1)
-    }
-
-    fn call(&mut self, _: u32) -> Self::Future {
-        let healed = self.polled.load(Relaxed) > 2;
-        std::future::ready(if healed { Ok("healed") } else { down() })
-    }
+/// Answers with an error, until it was polled ready more often than twice.
+fn healing(ready: fn(usize) -> Gate) -> Scripted<u32, &'static str> {
+    let polls = Arc::<AtomicUsize>::default();
+    let polled = polls.clone();
+    let answers = move |_| if polls.load(Relaxed) > 2 { Ok("healed") } else { down() };
+    Scripted::new(answers).gates(move |poll| {
+        polled.store(poll, Relaxed);
+        ready(poll)
+    })
 }
 
 /// C5, G18
 #[tokio::test(start_paused = true)]
 async fn an_error_of_readiness_is_judged_like_that_of_an_attempt() {
-    let inner = Broken::new(|poll| match poll {
-        2 => Poll::Ready(Err("not now".into())),
-        _ => Poll::Ready(Ok(())),
+    let inner = healing(|poll| match poll {
+        2 => Gate::Broken("not now"),
+        _ => Gate::Open,
     });
     let (budget, layer) = (account(1), at_once());
     let layer = layer.budget(budget.clone());
@@ -186,31 +158,31 @@ async fn an_error_of_readiness_is_judged_like_that_of_an_attempt() {
 /// C5, G18
 #[tokio::test(start_paused = true)]
 async fn errors_of_readiness_use_up_the_retries() {
-    let inner = Broken::new(|poll| match poll {
-        1 => Poll::Ready(Ok(())),
-        _ => Poll::Ready(Err("never again".into())),
+    let inner = healing(|poll| match poll {
+        1 => Gate::Open,
+        _ => Gate::Broken("never again"),
     });
     let budget = account(5);
     let layer = at_once().max_retries(7).budget(budget.clone());
     let error = layer.layer(inner.clone()).oneshot(1).await.unwrap_err();
     assert_eq!(error.to_string(), "never again");
-    assert_eq!((inner.polled.load(Relaxed), budget.balance()), (8, 5));
+    assert_eq!((inner.polls(), budget.balance()), (8, 5));
     assert_eq!(layer.handle().snapshot().out_of_retries, 1);
 }
 
 /// C5: the first readiness is the caller's own
 #[tokio::test(start_paused = true)]
 async fn an_error_of_readiness_before_the_call_is_passed_on() {
-    let inner = Broken::new(|_| Poll::Ready(Err("closed".into())));
+    let inner = healing(|_| Gate::Broken("closed"));
     let mut service = at_once().layer(inner.clone());
     assert_eq!(service.ready().await.err().unwrap().to_string(), "closed");
-    assert_eq!(inner.polled.load(Relaxed), 1);
+    assert_eq!(inner.polls(), 1);
 }
 
 /// C7: the retry is committed; a timeout outside is what ends it
 #[tokio::test(start_paused = true)]
 async fn a_retry_waits_for_readiness_until_a_timeout_ends_it() {
-    let inner = Broken::new(|poll| if poll == 1 { Poll::Ready(Ok(())) } else { Poll::Pending });
+    let inner = healing(|poll| if poll == 1 { Gate::Open } else { Gate::Shut });
     let budget = account(5);
     let layer = at_once().deadline(secs(1)).budget(budget.clone());
     let service = ServiceBuilder::new().timeout(secs(3)).layer(layer).service(inner.clone());
@@ -222,12 +194,12 @@ async fn a_retry_waits_for_readiness_until_a_timeout_ends_it() {
 /// C4, A15
 #[tokio::test(start_paused = true)]
 async fn a_saturated_service_is_not_polled_in_circles() {
-    let inner = Broken::new(|poll| if poll == 1 { Poll::Ready(Ok(())) } else { Poll::Pending });
+    let inner = healing(|poll| if poll == 1 { Gate::Open } else { Gate::Shut });
     let mut call = tokio_test::task::spawn(at_once().layer(inner.clone()).oneshot(1));
     for polls in 2..1_000 {
         assert!(call.poll().is_pending());
         assert!(!call.is_woken(), "it wakes itself");
-        assert_eq!(inner.polled.load(Relaxed), polls);
+        assert_eq!(inner.polls(), polls);
     }
 }
 

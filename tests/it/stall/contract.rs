@@ -1,7 +1,7 @@
 //! The layer, the service, and what is shown of them.
 
 use super::*;
-use crate::support::{Hostile, Log, Scripted, timed};
+use crate::kit::{Hostile, Log, Scripted, timed};
 use tower_failover::InvalidSetting;
 
 /// D5
@@ -35,7 +35,7 @@ async fn the_largest_limits_end_nothing() {
 async fn the_smallest_limits_end_what_is_not_there() {
     let least = Duration::from_nanos(1);
     for layer in [idle(least), StallLayer::http().total(least).unwrap()] {
-        let (mut body, _) = answer(&layer, [Step::Data(1), Step::Data(1), Step::Silence]);
+        let (mut body, _) = answer(&layer, [bytes(1), bytes(1), Step::Hang]);
         assert_eq!((next(&mut body).await, next(&mut body).await), (1, 1));
         let ((_, error), took) = timed(read(body)).await;
         assert!(error.unwrap().is::<Stalled>());
@@ -46,7 +46,7 @@ async fn the_smallest_limits_end_what_is_not_there() {
 /// Without a limit nothing is watched, and no runtime is needed.
 #[test]
 fn without_a_limit_a_body_passes() {
-    let (body, _) = answer(&StallLayer::http(), [Step::Data(1), Step::Silence]);
+    let (body, _) = answer(&StallLayer::http(), [bytes(1), Step::Hang]);
     let mut body = spawn(body);
     assert!(body.enter(|cx, body| body.poll_frame(cx)).is_ready());
     assert!(body.enter(|cx, body| body.poll_frame(cx)).is_pending());
@@ -54,9 +54,9 @@ fn without_a_limit_a_body_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn the_service_that_was_polled_ready_is_called_and_its_errors_are_its_own() {
-    let scripted = Scripted::<(), Response<Steps>>::list([
+    let scripted = Scripted::<(), Response<ScriptedBody>>::list([
         Err("no connection".into()),
-        Ok(Response::new(Steps::new([Step::Data(1)]).0)),
+        Ok(Response::new(open([bytes(1)]).0)),
     ]);
     let mut service: Stall<_> = idle(secs(1)).layer(Hostile::new(scripted.taking(secs(10))));
     let error = service.ready().await.unwrap().call(()).await.unwrap_err();
@@ -70,7 +70,7 @@ async fn the_service_that_was_polled_ready_is_called_and_its_errors_are_its_own(
 async fn the_head_is_left_as_it_is() {
     let inner = service_fn(|_: Request<()>| {
         let answer = Response::builder().status(206).header("etag", "7");
-        ready(Ok::<_, Infallible>(answer.body(Steps::new([]).0).unwrap()))
+        ready(Ok::<_, Infallible>(answer.body(open([]).0).unwrap()))
     });
     let answer = idle(secs(1)).layer(inner).oneshot(Request::new(())).await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["etag"]), (206, &"7".parse().unwrap()));
@@ -96,7 +96,7 @@ async fn the_errors_tell_their_limits() {
         (layer.clone().total(secs(2)), "the answer stalled: it was waited for 2s in all"),
         (layer.min_rate(9, secs(3)), "the answer stalled: fewer than 9 bytes a second came for 3s"),
     ] {
-        let (body, _) = answer(&layer.unwrap(), [Step::Data(1), Step::Silence]);
+        let (body, _) = answer(&layer.unwrap(), [bytes(1), Step::Hang]);
         assert_eq!(read(body).await.1.unwrap().to_string(), expected);
     }
 }
@@ -105,7 +105,7 @@ async fn the_errors_tell_their_limits() {
 async fn a_stall_is_an_event() {
     let log = Log::default();
     let guard = log.follow();
-    let (body, _) = answer(&idle(secs(1)), [Step::Data(1), Step::Silence]);
+    let (body, _) = answer(&idle(secs(1)), [bytes(1), Step::Hang]);
     assert!(read(body).await.1.is_some());
     drop(guard);
     let text = log.text();

@@ -74,7 +74,7 @@ async fn a_body_allocates_its_timer_when_it_is_first_waited_for() {
 async fn a_hundred_thousand_bodies_that_were_waited_for_and_left_leave_nothing_behind() {
     let leave = |count| {
         for _ in 0..count {
-            let (body, _) = answer(&idle(secs(5)), [Step::Silence]);
+            let (body, _) = answer(&idle(secs(5)), [Step::Hang]);
             assert!(spawn(body).enter(|cx, body| body.poll_frame(cx)).is_pending());
         }
     };

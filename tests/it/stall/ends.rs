@@ -11,8 +11,7 @@ fn strict() -> StallLayer {
 #[tokio::test(start_paused = true)]
 async fn data_and_trailers_pass() {
     for pause in [ms(0), ms(900)] {
-        let steps =
-            [Step::Data(3), Step::Pause(pause), Step::Data(4), Step::Pause(pause), Step::Trailers];
+        let steps = [bytes(3), Step::Wait(pause), bytes(4), Step::Wait(pause), TRAILERS];
         let (body, _) = answer(&strict(), steps);
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
@@ -31,7 +30,7 @@ async fn an_empty_body_is_known_to_be_at_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_body_tells_of_itself_is_passed_on() {
-    let (mut body, _) = answer(&strict(), [Step::Data(3), Step::Pause(ms(10)), Step::Data(4)]);
+    let (mut body, _) = answer(&strict(), [bytes(3), Step::Wait(ms(10)), bytes(4)]);
     assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(7), false));
     next(&mut body).await;
     assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(4), false));
@@ -42,7 +41,7 @@ async fn what_the_body_tells_of_itself_is_passed_on() {
 /// A10
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_by_itself_is_passed_on() {
-    let steps = [Step::Data(3), Step::Pause(ms(10)), Step::Fails];
+    let steps = [bytes(3), Step::Wait(ms(10)), Step::Fail];
     let (mut body, _) = answer(&strict(), steps);
     next(&mut body).await;
     let error = body.frame().await.unwrap().unwrap_err();
@@ -53,8 +52,8 @@ async fn a_body_that_fails_by_itself_is_passed_on() {
 /// Nothing is held against a body that has ended or failed, whatever it does when it is polled again.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_polled_after_its_end_is_left_alone() {
-    for end in [Some(Step::Fails), None] {
-        let steps = [Step::Data(1), Step::Pause(ms(10))].into_iter().chain(end);
+    for end in [Some(Step::Fail), None] {
+        let steps = [bytes(1), Step::Wait(ms(10))].into_iter().chain(end.clone());
         let (body, _) = answer(&strict(), steps);
         let mut body = spawn(body);
         let ended = std::future::poll_fn(|cx| body.enter(|_, body| body.poll_frame(cx)));
@@ -95,7 +94,7 @@ async fn no_error_follows_an_end() {
 async fn a_body_that_is_left_is_dropped() {
     let steps: [Step; 6] = every(ms(100), 1);
     for polls in 0..8 {
-        let (body, seen) = answer(&strict(), steps.into_iter().chain([Step::Silence]));
+        let (body, seen) = answer(&strict(), steps.clone().into_iter().chain([Step::Hang]));
         let mut body = spawn(body);
         for _ in 0..polls {
             if body.enter(|cx, body| body.poll_frame(cx)).is_pending() {
@@ -110,7 +109,7 @@ async fn a_body_that_is_left_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_body_is_passed_on_and_it_can_be_polled_again() {
-    let steps = [Step::Data(1), Step::Panics, Step::Pause(ms(10)), Step::Data(2), Step::Silence];
+    let steps = [bytes(1), Step::Panic, Step::Wait(ms(10)), bytes(2), Step::Hang];
     let (mut body, seen) = answer(&strict(), steps);
     next(&mut body).await;
     assert!(AssertUnwindSafe(body.frame()).catch_unwind().await.is_err());

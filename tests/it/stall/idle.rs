@@ -1,12 +1,12 @@
 //! The longest silence.
 
 use super::*;
-use crate::support::timed;
+use crate::kit::timed;
 use tower_failover::circuit_breaker::CircuitBreakerLayer;
 
 /// 50 frames, one each 100 ms, and then silence.
 fn stalling() -> impl Iterator<Item = Step> + Clone {
-    every::<100>(ms(100), 7).into_iter().chain([Step::Silence])
+    every::<100>(ms(100), 7).into_iter().chain([Step::Hang])
 }
 
 /// A10: for HTTP and for gRPC
@@ -14,7 +14,7 @@ fn stalling() -> impl Iterator<Item = Step> + Clone {
 async fn fifty_frames_and_then_silence_are_an_error_at_the_limit_and_one_failure() {
     let server = || {
         let inner = service_fn(|_: Request<()>| {
-            ready(Ok::<_, Infallible>(Response::new(Steps::new(stalling()).0)))
+            ready(Ok::<_, Infallible>(Response::new(open(stalling()).0)))
         });
         idle(secs(1)).layer(inner)
     };
@@ -33,14 +33,14 @@ async fn fifty_frames_and_then_silence_are_an_error_at_the_limit_and_one_failure
 /// N9
 #[tokio::test(start_paused = true)]
 async fn silence_after_the_head_is_a_stall() {
-    let (body, _) = answer(&idle(secs(1)), [Step::Silence]);
+    let (body, _) = answer(&idle(secs(1)), [Step::Hang]);
     let ((bytes, error), took) = timed(read(body)).await;
     assert_eq!((bytes, limit(error), took), (0, StallLimit::Idle(secs(1)), secs(1)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_has_stalled_is_dropped_at_once_and_gives_nothing_more() {
-    let (mut body, seen) = answer(&idle(secs(1)), [Step::Data(1), Step::Silence]);
+    let (mut body, seen) = answer(&idle(secs(1)), [bytes(1), Step::Hang]);
     assert_eq!(next(&mut body).await, 1);
     assert!(seen.is_held() && !body.is_end_stream());
     assert_eq!(limit(body.frame().await.unwrap().err()), StallLimit::Idle(secs(1)));
@@ -74,7 +74,7 @@ async fn a_timer_that_goes_off_early_is_pushed_on() {
 async fn a_reader_that_pauses_is_no_stall() {
     let layer = idle(secs(1)).min_rate(1, secs(1)).unwrap();
     for pause in [ms(0), ms(500)] {
-        let steps = [Step::Data(1), Step::Pause(pause), Step::Data(1), Step::Data(1)];
+        let steps = [bytes(1), Step::Wait(pause), bytes(1), bytes(1)];
         let (mut body, _) = answer(&layer, steps);
         for _ in 0..3 {
             assert_eq!(next(&mut body).await, 1);
@@ -86,7 +86,7 @@ async fn a_reader_that_pauses_is_no_stall() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_after_a_pause_of_the_reader_is_measured_from_its_poll() {
-    let (mut body, _) = answer(&idle(secs(1)), [Step::Pause(ms(10)), Step::Data(1), Step::Silence]);
+    let (mut body, _) = answer(&idle(secs(1)), [Step::Wait(ms(10)), bytes(1), Step::Hang]);
     assert_eq!(next(&mut body).await, 1);
     sleep(secs(2)).await;
     let ((_, error), took) = timed(read(body)).await;
@@ -97,7 +97,7 @@ async fn a_wait_after_a_pause_of_the_reader_is_measured_from_its_poll() {
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_comes_when_the_limit_is_due_wins() {
     for _ in 0..10 {
-        let steps = [Step::Pause(secs(1)), Step::Data(1), Step::Pause(secs(1)), Step::Data(1)];
+        let steps = [Step::Wait(secs(1)), bytes(1), Step::Wait(secs(1)), bytes(1)];
         let (body, _) = answer(&idle(secs(1)), steps);
         let ((bytes, error), took) = timed(read(body)).await;
         assert!(error.is_none());
@@ -107,7 +107,7 @@ async fn a_frame_that_comes_when_the_limit_is_due_wins() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_comes_late_is_given_the_frame_that_is_there() {
-    let steps = [Step::Pause(ms(100)), Step::Data(1), Step::Data(1)];
+    let steps = [Step::Wait(ms(100)), bytes(1), bytes(1)];
     let (body, _) = answer(&idle(secs(1)), steps);
     let mut body = spawn(body);
     assert!(body.enter(|cx, body| body.poll_frame(cx)).is_pending());
@@ -120,7 +120,7 @@ async fn a_reader_that_comes_late_is_given_the_frame_that_is_there() {
 /// The one whose waker is called is always the last that has polled.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_moves_to_another_task_wakes_that_one() {
-    let (body, _) = answer(&idle(secs(1)), [Step::Silence]);
+    let (body, _) = answer(&idle(secs(1)), [Step::Hang]);
     let mut first = spawn(body);
     assert!(first.enter(|cx, body| body.poll_frame(cx)).is_pending());
     let mut second = spawn(first.into_inner());

@@ -8,54 +8,33 @@ mod rate;
 mod total;
 mod wire;
 
-use crate::support::{Probe, ms, now, secs, sleep};
+use crate::kit::{Gauge, ScriptedBody, Step, data, ms, now, secs, sleep};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::{Future, pending, ready};
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_test::task::{Spawn, spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_failover::stall::{Stall, StallBody, StallLayer, StallLimit, Stalled};
 use tower_failover::{BoxError, Refusal};
 
-/// What a body does next.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// Gives so many bytes.
-    Data(usize),
-    Trailers,
-    /// Gives nothing for so long.
-    Pause(Duration),
-    /// Gives nothing any more.
-    Silence,
-    Fails,
-    Panics,
-}
-
-/// A body of these steps, which knows how often it was polled and whether it was dropped.
-struct Steps {
-    left: VecDeque<Step>,
-    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    seen: Seen,
-}
-
-#[derive(Clone, Debug, Default)]
+/// What is seen of a body from outside.
+#[derive(Clone, Debug)]
 struct Seen {
     polls: Arc<AtomicUsize>,
-    body: Probe,
+    body: Gauge,
 }
 
 impl Seen {
     fn polls(&self) -> usize {
-        self.polls.load(Relaxed)
+        self.polls.load(SeqCst)
     }
 
     /// Whether the body is still there.
@@ -64,71 +43,32 @@ impl Seen {
     }
 }
 
-impl Steps {
-    fn new(steps: impl IntoIterator<Item = Step>) -> (Self, Seen) {
-        let seen = Seen::default();
-        let left = steps.into_iter().collect();
-        (Self { left, pause: None, seen: seen.clone() }, seen)
-    }
+/// A body that tells all of itself ahead.
+fn open(steps: impl IntoIterator<Item = Step>) -> (ScriptedBody, Seen) {
+    let gauge = Gauge::new();
+    let body = ScriptedBody::new(steps).foretelling().sized().holding(&gauge);
+    let seen = Seen { polls: body.polls(), body: gauge };
+    (body, seen)
 }
 
-impl Body for Steps {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.seen.polls.fetch_add(1, Relaxed);
-        loop {
-            if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(cx));
-                self.pause = None;
-            }
-            return Poll::Ready(match self.left.pop_front() {
-                None => None,
-                Some(Step::Data(bytes)) => Some(Ok(Frame::data(Bytes::from(vec![b'x'; bytes])))),
-                Some(Step::Trailers) => {
-                    let mut trailers = HeaderMap::new();
-                    trailers.insert("grpc-status", "0".parse().unwrap());
-                    Some(Ok(Frame::trailers(trailers)))
-                }
-                Some(Step::Fails) => Some(Err("the stream was reset".into())),
-                Some(Step::Panics) => panic!("a body panics"),
-                Some(Step::Pause(time)) => {
-                    self.pause = Some(Box::pin(sleep(time)));
-                    continue;
-                }
-                Some(Step::Silence) => {
-                    self.pause = Some(Box::pin(pending()));
-                    continue;
-                }
-            });
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left.is_empty() && self.pause.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let data = self.left.iter().map(|step| match step {
-            Step::Data(bytes) => *bytes as u64,
-            _ => 0,
-        });
-        SizeHint::with_exact(data.sum())
-    }
+/// So many bytes.
+fn bytes(count: usize) -> Step {
+    data(vec![b'x'; count])
 }
+
+const TRAILERS: Step = Step::Trailers("grpc-status", "0");
 
 /// Half as many frames as steps, each so much later than the one before.
-fn every<const N: usize>(pause: Duration, bytes: usize) -> [Step; N] {
-    std::array::from_fn(|step| if step % 2 == 0 { Step::Pause(pause) } else { Step::Data(bytes) })
+fn every<const N: usize>(pause: Duration, count: usize) -> [Step; N] {
+    std::array::from_fn(|step| if step % 2 == 0 { Step::Wait(pause) } else { bytes(count) })
 }
 
 /// The answer of a service behind this layer, whose body does this.
-fn answer(layer: &StallLayer, steps: impl IntoIterator<Item = Step>) -> (StallBody<Steps>, Seen) {
-    let (body, seen) = Steps::new(steps);
+fn answer(
+    layer: &StallLayer,
+    steps: impl IntoIterator<Item = Step>,
+) -> (StallBody<ScriptedBody>, Seen) {
+    let (body, seen) = open(steps);
     let mut body = Some(body);
     let inner = service_fn(move |()| {
         let body = body.take().expect("it is called once");
@@ -167,7 +107,7 @@ fn limit(error: Option<BoxError>) -> StallLimit {
 }
 
 /// Takes one frame of data.
-async fn next(body: &mut StallBody<Steps>) -> usize {
+async fn next(body: &mut StallBody<ScriptedBody>) -> usize {
     let frame = body.frame().await.expect("it goes on").expect("it is fine");
     frame.into_data().expect("it is data").len()
 }

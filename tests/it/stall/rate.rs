@@ -1,7 +1,7 @@
 //! The least rate.
 
 use super::*;
-use crate::support::timed;
+use crate::kit::timed;
 
 fn rate(per_second: u64, grace: Duration) -> StallLayer {
     StallLayer::http().min_rate(per_second, grace).unwrap()
@@ -30,7 +30,7 @@ async fn a_rate_that_is_held_exactly_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn bursts_within_the_grace_are_added_up() {
-    let steps = [Step::Data(500), Step::Pause(ms(4_900))].into_iter().cycle().take(100);
+    let steps = [bytes(500), Step::Wait(ms(4_900))].into_iter().cycle().take(100);
     let (body, _) = answer(&rate(100, secs(5)), steps);
     let (bytes, error) = read(body).await;
     assert!(error.is_none());
@@ -40,7 +40,7 @@ async fn bursts_within_the_grace_are_added_up() {
 /// What came before the first look does not help after it.
 #[tokio::test(start_paused = true)]
 async fn silence_after_much_is_seen_within_two_graces() {
-    let steps = [Step::Data(1_000_000), Step::Pause(ms(10)), Step::Data(1), Step::Silence];
+    let steps = [bytes(1_000_000), Step::Wait(ms(10)), bytes(1), Step::Hang];
     let (body, _) = answer(&rate(100, secs(1)), steps);
     let ((bytes, error), took) = timed(read(body)).await;
     assert_eq!((bytes, limit(error)), (1_000_001, StallLimit::MinRate(100, secs(1))));
@@ -49,7 +49,7 @@ async fn silence_after_much_is_seen_within_two_graces() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_from_the_head_on_is_seen_after_the_grace() {
-    let (body, _) = answer(&rate(1, secs(1)), [Step::Silence]);
+    let (body, _) = answer(&rate(1, secs(1)), [Step::Hang]);
     let ((_, error), took) = timed(read(body)).await;
     assert_eq!((limit(error), took), (StallLimit::MinRate(1, secs(1)), secs(1)));
 }
@@ -79,7 +79,7 @@ async fn a_slow_reader_sees_a_rate_broken_when_its_waits_make_up_the_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn trailers_are_no_bytes() {
-    let steps = [Step::Pause(ms(50)), Step::Trailers, Step::Silence];
+    let steps = [Step::Wait(ms(50)), TRAILERS, Step::Hang];
     let (body, _) = answer(&rate(1, ms(100)), steps);
     let ((_, error), took) = timed(read(body)).await;
     assert_eq!((limit(error), took), (StallLimit::MinRate(1, ms(100)), ms(100)));

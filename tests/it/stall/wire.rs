@@ -15,7 +15,7 @@ const LIMIT: Duration = ms(200);
 fn stalling() -> Router {
     let frames = |sent: u32| async move {
         if sent == 3 {
-            pending::<()>().await;
+            std::future::pending::<()>().await;
         }
         Some((Ok::<_, Infallible>(Frame::data(Bytes::from("chunk"))), sent + 1))
     };

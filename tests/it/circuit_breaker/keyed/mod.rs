@@ -1,11 +1,13 @@
 //! A circuit for each key, so many at most.
 
-use crate::support::{Scripted, ms, now, secs, sleep};
+mod keys;
+
+use self::keys::*;
+use crate::kit::{Scripted, ms, now, secs, sleep};
 use futures_util::FutureExt;
-use std::hash::{Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -111,26 +113,6 @@ async fn a_hundred_thousand_keys_stay_within_the_capacity() {
     }
     assert_eq!(handle.len(), 1_000);
 }
-
-/// A key that counts how often it is looked at.
-#[derive(Clone, Debug)]
-struct Counted(u64, Arc<AtomicU64>);
-
-impl Hash for Counted {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.1.fetch_add(1, SeqCst);
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Counted {
-    fn eq(&self, other: &Self) -> bool {
-        self.1.fetch_add(1, SeqCst);
-        self.0 == other.0
-    }
-}
-
-impl Eq for Counted {}
 
 /// How often keys are looked at for one more circuit, where `capacity` are kept already: all of them
 /// closed, or open, or with a call on its way.
@@ -350,39 +332,6 @@ async fn a_key_function_that_panics_hurts_its_own_call_alone() {
     assert_eq!((handle.len(), handle.circuit(&1).unwrap().snapshot().successes), (1, 100));
 }
 
-/// A key that panics when it is hashed, compared or copied for the n-th time.
-#[derive(Debug)]
-struct Moody(u64, Arc<AtomicI64>);
-
-impl Moody {
-    fn touch(&self) {
-        assert!(self.1.fetch_sub(1, SeqCst) != 1, "a key panics");
-    }
-}
-
-impl Hash for Moody {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.touch();
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Moody {
-    fn eq(&self, other: &Self) -> bool {
-        self.touch();
-        self.0 == other.0
-    }
-}
-
-impl Eq for Moody {}
-
-impl Clone for Moody {
-    fn clone(&self) -> Self {
-        self.touch();
-        Self(self.0, self.1.clone())
-    }
-}
-
 /// B6, B10
 #[tokio::test(start_paused = true)]
 async fn a_key_that_panics_at_any_time_wedges_nothing() {
@@ -419,35 +368,6 @@ fn ends(work: impl FnOnce() + Send + 'static) {
         let _ = done.send(());
     });
     ended.recv_timeout(Duration::from_secs(20)).expect("it waits for itself");
-}
-
-type Late<T> = Arc<Mutex<Option<T>>>;
-
-/// A key that asks the handle when it is dropped.
-#[derive(Clone)]
-struct Asking(u64, Late<KeyedHandle<Asking>>);
-
-impl PartialEq for Asking {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Asking {}
-
-impl Hash for Asking {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        let handle = self.1.lock().unwrap().clone();
-        if let Some(handle) = handle {
-            let _ = handle.len();
-        }
-    }
 }
 
 /// L2
