@@ -14,7 +14,7 @@
 //! | [`first_frame`] | answers whose head is good, and nothing behind it | [`timeout`](first_frame::FirstFrameLayer::timeout), none |
 //! | [`stall`] | answers that fall silent | [`idle`](stall::StallLayer::idle), none |
 //!
-//! [`track`] records an endpoint as [`balance`] does, for the balancers of tower.
+//! [`trip`] has the rules by which circuits trip and endpoints are ejected, and [`track`] records an endpoint as [`balance`] does, for the balancers of tower.
 //!
 //! # Example
 //!
@@ -129,8 +129,10 @@ mod lazy_box;
 mod outcome;
 mod padded;
 mod ratio;
+mod reason;
 mod rng;
 mod sealed;
+mod shortest;
 mod snapshot_cell;
 mod striped;
 mod sync;
@@ -157,6 +159,10 @@ pub mod retry;
 pub mod stall;
 #[cfg(feature = "balance")]
 pub mod track;
+#[cfg(any(feature = "balance", feature = "circuit-breaker"))]
+pub mod trip;
+#[cfg(not(any(feature = "balance", feature = "circuit-breaker")))]
+mod trip;
 
 pub use self::{
     attempt::{attempts::Attempts, deadline::Deadline, policy::RequestPolicy},

@@ -44,6 +44,7 @@
 //! nothing else is left.
 //!
 //! ```
+//! # use std::num::NonZeroU32;
 //! # use std::time::Duration;
 //! # use tower::{Layer, service_fn};
 //! use tower_failover::balance::{BalanceLayer, Endpoint, EndpointInfo, Endpoints};
@@ -60,7 +61,7 @@
 //! .into_iter()
 //! .collect();
 //! let balance = BalanceLayer::plain()
-//!     .max_in_flight(200)?
+//!     .max_in_flight(const { NonZeroU32::new(200).unwrap() })
 //!     .wait_for(Duration::from_millis(500))
 //!     .allow(|ask: &Ask, endpoint: &EndpointInfo| endpoint.label("model") == Some(ask.model))
 //!     .layer(endpoints);
@@ -115,9 +116,9 @@
 //! #     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), std::io::Error>> { std::task::Poll::Ready(Ok(())) }
 //! #     fn call(&mut self, _: String) -> Self::Future { std::future::ready(Ok(Tokens(vec!["4", "2"].into_iter()))) }
 //! # }
-//! # fn example(endpoints: Endpoints<Model>) -> Result<(), tower_failover::InvalidSetting> {
-//! tokio::spawn(endpoints.probe(check_model::<Model>).name("model").interval(Duration::from_secs(60))?);
-//! # Ok(()) }
+//! # fn example(endpoints: Endpoints<Model>) {
+//! tokio::spawn(endpoints.probe(check_model::<Model>).name("model").interval(Duration::from_secs(60)));
+//! # }
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() { assert!(format!("{:?}", check_model(Model).await).contains("tokens a second")); }
 //! ```
@@ -212,17 +213,17 @@ mod service;
 mod state;
 mod unready;
 
+#[doc(hidden)]
+pub use self::policy::{Allow, Everyone, Only};
 pub use self::{
     error::NoEndpoint,
     future::BalanceFuture,
     layer::{BalanceLayer, LatencyUntil},
-    policy::{Allow, Everyone, Only},
     service::Balance,
 };
-pub use crate::circuit::TripRule;
 #[cfg(feature = "http")]
 pub use crate::endpoints::HttpCheck;
 pub use crate::endpoints::{
     Check, Endpoint, EndpointInfo, EndpointSnapshot, EndpointState, Endpoints, OutcomeCounts,
-    Probe, Report,
+    Probe, Report, Weight,
 };

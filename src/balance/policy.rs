@@ -2,6 +2,7 @@
 
 use crate::endpoints::EndpointInfo;
 use crate::endpoints::EndpointSet;
+use crate::sealed::Sealed;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use std::time::Duration;
 /// Says which endpoints may take a request.
 ///
 /// Implemented by [`Everyone`] and, as [`Only`], by closures that are given to
-/// [`allow`](super::BalanceLayer::allow).
-pub trait Allow<Req> {
+/// [`allow`](super::BalanceLayer::allow); it can't be implemented outside.
+#[doc(hidden)]
+pub trait Allow<Req>: Sealed {
     /// Whether this endpoint may take the request.
     fn allows(&self, request: &Req, endpoint: &EndpointInfo) -> bool;
 
@@ -20,9 +22,12 @@ pub trait Allow<Req> {
 }
 
 /// Every endpoint may take every request.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Everyone;
+
+impl Sealed for Everyone {}
 
 impl<Req> Allow<Req> for Everyone {
     #[inline]
@@ -34,8 +39,11 @@ impl<Req> Allow<Req> for Everyone {
 }
 
 /// The endpoints for which a closure holds may take a request.
+#[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct Only<F>(pub(super) F);
+
+impl<F> Sealed for Only<F> {}
 
 impl<F, Req> Allow<Req> for Only<F>
 where

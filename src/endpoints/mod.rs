@@ -33,6 +33,7 @@ mod set_state;
 mod situation;
 mod tiers;
 mod update;
+mod weight;
 mod weights;
 
 #[cfg(feature = "http")]
@@ -52,4 +53,5 @@ pub use self::{
     endpoints::{EndpointSnapshot, EndpointState, Endpoints},
     failure_state::OutcomeCounts,
     probe::{Check, Probe, Report},
+    weight::Weight,
 };

@@ -1,8 +1,8 @@
 //! The states alone: each line of their table.
 
 use super::super::machine::Machine;
-use super::super::rule::Action;
 use super::*;
+use crate::trip::Action;
 use CircuitState::{Closed, Degraded, ForcedClosed, ForcedOpen, HalfOpen, Open, Ramp};
 
 /// A machine, what it was told, and its time.

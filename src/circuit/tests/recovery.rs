@@ -1,8 +1,8 @@
 //! How a circuit comes back: open times, ramps and shares.
 
-use super::super::rule::Action;
 use super::machine::Steps;
 use super::*;
+use crate::trip::Action;
 use CircuitState::{Closed, Degraded, Open, Ramp};
 
 /// Opens, and lets one trial fail after another; the open times.
