@@ -385,12 +385,15 @@ pub use self::{
     handle::{CircuitChanges, CircuitHandle},
     keyed::KeyedHandle,
     layer::CircuitBreakerLayer,
-    scope::{ByKey, Keyed, One, PerService, Scope, Sharing, Together},
     service::CircuitBreaker,
 };
 #[doc(hidden)]
 pub use self::{
-    scope::{CircuitInFlight, Find, HiddenConfig},
+    policy::BreakerConfig,
+    scope::{
+        ByKey, CircuitInFlight, Find, Keyed, One, PerService, Scope, Sharing, Together, Unwatched,
+        Watched,
+    },
     state::ObservedCircuit,
 };
-pub use crate::circuit::{CircuitSnapshot, CircuitState, RuleSnapshot, TripRule};
+pub use crate::circuit::{CircuitSnapshot, CircuitState, RuleSnapshot};
