@@ -222,8 +222,19 @@ pub(crate) fn judged<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Er
     }
 }
 
-/// An error and its causes, outermost first.
-pub(crate) fn chain<'a>(
+/// Returns an error and its causes, outermost first.
+///
+/// Unlike a walk by `source()`, it enters the error that an [`io::Error`] wraps, and it ends also where the
+/// sources form a circle.
+///
+/// ```
+/// use std::io;
+/// use tower_failover::{Refusal, error_chain};
+///
+/// let error = io::Error::other(Refusal::new());
+/// assert!(error_chain(&error).any(|cause| cause.is::<Refusal>()));
+/// ```
+pub fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |error| {

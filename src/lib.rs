@@ -168,7 +168,7 @@ pub use self::{
     attempt::{attempts::Attempts, deadline::Deadline, policy::RequestPolicy},
     backoff::{Backoff, Delays, Jitter},
     budget::Budget,
-    error::{BoxError, InvalidSetting, Refusal},
+    error::{BoxError, InvalidSetting, Refusal, chain as error_chain},
     hint::Hint,
     outcome::Outcome,
     ratio::Ratio,

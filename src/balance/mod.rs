@@ -125,19 +125,20 @@
 //!
 //! # Defaults
 //!
-//! | setting | default |
-//! |---|---|
-//! | [`eject_on`](BalanceLayer::eject_on) | three failures in a row |
-//! | [`eject_for`](BalanceLayer::eject_for) | 0.5 s, 1 s, six times 1.3 s, five times 4 s, 8, 15, 30 s, ± 20 % |
-//! | [`max_ejected`](BalanceLayer::max_ejected) | half of a tier |
-//! | [`max_cool_down`](BalanceLayer::max_cool_down) | 60 s |
-//! | [`slow_start`](BalanceLayer::slow_start) | 10 s |
-//! | [`panic_threshold`](BalanceLayer::panic_threshold) | half |
-//! | [`max_in_flight`](BalanceLayer::max_in_flight), [`zones`](BalanceLayer::zones), [`allow`](BalanceLayer::allow) | none |
-//! | [`wait_for`](BalanceLayer::wait_for) | not at all |
-//! | [`latency`](BalanceLayer::latency) | up to the head of the answer |
-//! | [`hang_after`](BalanceLayer::hang_after) | 5 × the latency, from 500 ms to 10 s |
-//! | [`Probe`]: interval, timeout, rise, fall | 5 s, 1 s, 2, 3 |
+//! | setting | default | zero means |
+//! |---|---|---|
+//! | [`eject_on`](BalanceLayer::eject_on) | three failures in a row | see the [rules](crate::trip#defaults) |
+//! | [`eject_for`](BalanceLayer::eject_for) | 0.5 s, 1 s, six times 1.3 s, five times 4 s, 8, 15, 30 s, ± 20 % | the next call is the trial |
+//! | [`max_ejected`](BalanceLayer::max_ejected) | half of a tier | none is |
+//! | [`max_cool_down`](BalanceLayer::max_cool_down) | 60 s | no cool-down |
+//! | [`slow_start`](BalanceLayer::slow_start) | 10 s | the full share at once |
+//! | [`panic_threshold`](BalanceLayer::panic_threshold) | half | only where none serves |
+//! | [`max_in_flight`](BalanceLayer::max_in_flight), [`zones`](BalanceLayer::zones), [`allow`](BalanceLayer::allow) | none | a limit of zero can't be written |
+//! | [`wait_for`](BalanceLayer::wait_for) | not at all | not at all |
+//! | [`latency`](BalanceLayer::latency) | up to the head of the answer | |
+//! | [`hang_after`](BalanceLayer::hang_after) | 5 × the latency, from 500 ms to 10 s | every call that had to wait and is given up has failed |
+//! | [`weight`](Endpoint::weight) of an endpoint | 1 | is refused |
+//! | [`Probe`]: interval, timeout, rise, fall | 5 s, 1 s, 2, 3 | 1 ns, the shortest, for both times |
 //!
 //! # Order
 //!

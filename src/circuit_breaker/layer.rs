@@ -142,7 +142,7 @@ where
     /// Sets after which time without a call a circuit is forgotten, open or not, unless it was forced.
     /// Default: 10 minutes. It is forgotten when a call comes after that, for any key: two at most with each call. A
     /// circuit is in use while a call is on its way, a body that is read included, or somebody has its
-    /// handle. The shortest time is 1 ms, and zero counts as that.
+    /// handle. The shortest time is 1 ns, and zero counts as that.
     pub fn idle(mut self, time: Duration) -> Self {
         self.sharing.anew();
         self.sharing.idle = at_least_shortest(time);
@@ -212,7 +212,7 @@ impl<C, P, K: Unwatched> CircuitBreakerLayer<C, P, K> {
 
     /// Sets how long a trial may take up to its answer; one that takes longer has failed. After its
     /// answer, another trial is let through after this time, and nothing is decided. Default: the time
-    /// of the strictest rule about slow calls, 1 s where there is none. The shortest is 1 ms, and zero
+    /// of the strictest rule about slow calls, 1 s where there is none. The shortest is 1 ns, and zero
     /// counts as that.
     pub fn trial_timeout(self, time: Duration) -> Self {
         let time = at_least_shortest(time);
@@ -227,7 +227,7 @@ impl<C, P, K: Unwatched> CircuitBreakerLayer<C, P, K> {
 
     /// Sets after which time without reaching a rule that degrades the share of calls is raised, by a
     /// twentieth of all, or by a hundredth near the share that was too large. Default: 5 s. It should be
-    /// longer than calls take. The shortest is 1 ms, and zero counts as that.
+    /// longer than calls take. The shortest is 1 ns, and zero counts as that.
     pub fn dwell(self, time: Duration) -> Self {
         self.configured(|config| config.circuit.dwell = at_least_shortest(time))
     }

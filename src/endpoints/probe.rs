@@ -137,14 +137,14 @@ impl<S, K> Probe<S, K> {
     }
 
     /// Sets the time from the end of a check of an endpoint to the next. Default: 5 s. Each is up to a
-    /// tenth shorter or longer, so that probes don't come in step. The shortest is 1 ms, and zero counts as
+    /// tenth shorter or longer, so that probes don't come in step. The shortest is 1 ns, and zero counts as
     /// that.
     pub fn interval(mut self, time: Duration) -> Self {
         self.config.interval = at_least_shortest(time);
         self
     }
 
-    /// Sets after which time a check has failed. Default: 1 s. The shortest is 1 ms, and zero counts as that.
+    /// Sets after which time a check has failed. Default: 1 s. The shortest is 1 ns, and zero counts as that.
     pub fn timeout(mut self, time: Duration) -> Self {
         self.config.timeout = at_least_shortest(time);
         self

@@ -28,7 +28,7 @@ impl StallLayer {
     }
 
     /// Sets how long a reader may wait for the next frame, and for the first one after the head. The time
-    /// before it asks is not counted. Default: any time. The shortest is 1 ms, and zero counts as that.
+    /// before it asks is not counted. Default: any time. The shortest is 1 ns, and zero counts as that.
     pub fn idle(mut self, time: Duration) -> Self {
         self.limits.idle = Some(at_least_shortest(time));
         self
@@ -36,7 +36,7 @@ impl StallLayer {
 
     /// Sets how long a reader may wait for a body in all, from its head to its end. The reader's own time
     /// is not counted, so that a slow one is never cut off for being slow. Default: any time. The shortest
-    /// is 1 ms, and zero counts as that.
+    /// is 1 ns, and zero counts as that.
     pub fn total(mut self, time: Duration) -> Self {
         self.limits.total = Some(at_least_shortest(time));
         self
@@ -49,7 +49,7 @@ impl StallLayer {
     ///
     /// A grace that spans a few of the usual pauses takes bursts for what they are. A body that falls
     /// silent is seen after one grace, or nearly two where much has come before. The shortest grace is
-    /// 1 ms, and zero counts as that.
+    /// 1 ns, and zero counts as that.
     pub fn min_rate(mut self, bytes_per_second: NonZeroU64, grace: Duration) -> Self {
         let rate = MinRate::new(bytes_per_second.get(), at_least_shortest(grace));
         self.limits.min_rate = Some(rate);

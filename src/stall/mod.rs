@@ -90,9 +90,9 @@
 //!
 //! | setter | default | zero means |
 //! |---|---|---|
-//! | [`idle`](StallLayer::idle) | off | 1 ms, the shortest |
-//! | [`total`](StallLayer::total) | off | 1 ms, the shortest |
-//! | [`min_rate`](StallLayer::min_rate) | off | for the grace 1 ms, the shortest; a rate of zero can't be written |
+//! | [`idle`](StallLayer::idle) | off | 1 ns, the shortest |
+//! | [`total`](StallLayer::total) | off | 1 ns, the shortest |
+//! | [`min_rate`](StallLayer::min_rate) | off | for the grace 1 ns, the shortest; a rate of zero can't be written |
 //!
 //! What is long depends on what is streamed: a model may think for a minute before its next word.
 //! gRPC needs nothing of its own, so `http()` is the only constructor.

@@ -52,7 +52,7 @@
 //! | `percent`, `new`, `ratio`: at least this share | 50 % for [`SlowRatio`] | the first hit reaches it; `percent::<0>()` does not compile | does not compile, or is no [`Ratio`](crate::Ratio) |
 //! | `above`: more than this share | | the first hit reaches it | above 1 nothing reaches it |
 //! | `count`, `new`: at least this number | | does not compile, or is no `NonZeroU32` | counts as the calls of [`last`](Failures::last) |
-//! | `within` | 10 s | 1 ms, the shortest window | |
+//! | `within` | 10 s | 1 ns a bucket, the shortest window | |
 //! | `last` | by time | is no `NonZeroU32` | 1 000 000 |
 //! | `buckets`, of a window by time | 10 | 1 | 32 |
 //! | `min_calls` | 20, or all calls of `last` | 1 | counts as the calls of `last` |

@@ -62,7 +62,7 @@ const fn min(one: u32, other: u32) -> u32 {
 macro_rules! window_setters {
     ($rule:ident) => {
         impl $rule {
-            /// Counts over this time. Default: 10 s. The shortest window is 1 ms, and zero counts as that.
+            /// Counts over this time. Default: 10 s. The shortest window is 1 ns a bucket, and zero counts as that.
             /// The time is cut into [`buckets`](Self::buckets), and a call is forgotten together with its
             /// bucket: after this time at the latest, and at most one bucket earlier.
             pub const fn within(mut self, time: Duration) -> Self {
