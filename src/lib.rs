@@ -120,6 +120,7 @@ mod backoff;
 mod budget;
 mod circuit;
 mod clock;
+#[cfg(feature = "balance")]
 mod endpoints;
 mod error;
 mod ewma;

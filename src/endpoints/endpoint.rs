@@ -73,7 +73,7 @@ impl<S> Endpoint<S> {
         self
     }
 
-    /// Says where it is. Default: nowhere. The [layer](super::BalanceLayer::zones) says which are near.
+    /// Says where it is. Default: nowhere. The [layer](crate::balance::BalanceLayer::zones) says which are near.
     pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.extras().zone = Some(zone.into());
         self
@@ -87,13 +87,13 @@ impl<S> Endpoint<S> {
     }
 
     /// Sets how many calls may be in flight to it, up to the ends of their bodies. Default: as the
-    /// [layer](super::BalanceLayer::max_in_flight) says.
+    /// [layer](crate::balance::BalanceLayer::max_in_flight) says.
     pub fn max_in_flight(mut self, calls: NonZeroU32) -> Self {
         self.extras().max_in_flight = Some(calls.get());
         self
     }
 
-    /// Adds a label for the [filter](super::BalanceLayer::allow) to read, such as a model that it serves.
+    /// Adds a label for the [filter](crate::balance::BalanceLayer::allow) to read, such as a model that it serves.
     pub fn label(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.extras().labels.insert(key.into(), value.into());
         self

@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// A set of endpoints: made from [`Endpoint`]s, wrapped by a [`BalanceLayer`](super::BalanceLayer), and
+/// A set of endpoints: made from [`Endpoint`]s, wrapped by a [`BalanceLayer`](crate::balance::BalanceLayer), and
 /// changed while it serves.
 ///
 /// ```
@@ -150,7 +150,7 @@ impl<S> Endpoints<S> {
 
     /// Puts an endpoint in. One of the same name is replaced: calls to that go on, and how they end does
     /// not touch the new one. An endpoint that comes into a tier which serves already starts slowly, see
-    /// [`slow_start`](super::BalanceLayer::slow_start).
+    /// [`slow_start`](crate::balance::BalanceLayer::slow_start).
     pub fn insert(&self, endpoint: Endpoint<S>) {
         self.apply([Edit::Insert(endpoint)]);
     }

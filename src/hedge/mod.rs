@@ -74,7 +74,7 @@
 //!
 //! Requests that may reach the other side twice: idempotent ones, as [`Http`](crate::replay::Http) says, and
 //! those of [`plain`](HedgeLayer::plain), which are all taken for repeatable. A POST is not hedged, nor is
-//! a request with [`RequestPolicy::no_hedge`](crate::RequestRequestPolicy::no_hedge), nor one whose body was too long to be kept.
+//! a request with [`RequestPolicy::no_hedge`](crate::RequestPolicy::no_hedge), nor one whose body was too long to be kept.
 //!
 //! # Whose answer is taken
 //!
