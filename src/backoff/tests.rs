@@ -264,7 +264,8 @@ impl Naive {
             Jitter::None => (value, value),
         };
         let delay = delay.as_secs_f64();
-        self.value = (value * self.factor).min(cap);
+        // nothing does not grow, by however much
+        self.value = if value > 0.0 { (value * self.factor).min(cap) } else { value };
         self.previous = delay;
         // draws are whole nanoseconds, of which 64 bits hold 584 years
         let drawn = if self.jitter == Jitter::None { f64::INFINITY } else { 1.8e10 };

@@ -45,6 +45,8 @@ pub struct CircuitBreakerLayer<C, P, K = Together> {
     sharing: K,
 }
 
+type WatchedByKey<C, P, F, Key> = CircuitBreakerLayer<C, P, Watched<ByKey<F, Key>>>;
+
 impl CircuitBreakerLayer<ErrorsOnly, Plain> {
     /// Judges the errors of services with requests of any type; a call ends with its result.
     pub fn plain() -> Self {
@@ -151,9 +153,7 @@ where
 
     /// Returns the layer with a handle to watch the circuits and to find that of a key. The layer's rules,
     /// times and capacity are settled from here on: they can't be set any more.
-    pub fn with_handle(
-        self,
-    ) -> (CircuitBreakerLayer<C, P, Watched<ByKey<F, Key>>>, KeyedHandle<Key>) {
+    pub fn with_handle(self) -> (WatchedByKey<C, P, F, Key>, KeyedHandle<Key>) {
         let layer = self.watched();
         let handle = KeyedHandle(layer.sharing.0.circuits.clone());
         (layer, handle)

@@ -202,9 +202,12 @@ impl LateWait {
         Self { delay, own: Arc::default(), watched: Arc::default() }
     }
 
-    /// With another delay. Handles stay, unless they show a service already.
+    /// With another delay, whose latencies begin anew. Handles are kept, unless they show a service already:
+    /// those stay with that.
     pub(super) fn with(self, delay: Delay) -> Self {
-        Self { delay, own: Arc::default(), watched: self.watched }
+        let shown = self.watched.get().is_some();
+        let watched = if shown { Arc::default() } else { self.watched };
+        Self { delay, own: Arc::default(), watched }
     }
 
     pub(super) fn get(self) -> Arc<Wait> {

@@ -53,7 +53,7 @@ impl HedgeLayer<GrpcClassifier, Http> {
 impl<C, P> HedgeLayer<C, P> {
     /// Sets after which time a hedge is sent: a `Duration`, or a [`Percentile`](super::Percentile) of what
     /// answers took of late. Default: the 95th percentile. With a duration of zero all attempts are sent
-    /// at once, and with `Duration::MAX` none is, unless one fails. The latencies begin anew.
+    /// at once, and with `Duration::MAX` none is, unless one fails. The latencies begin anew, for services that are made after that.
     pub fn delay(mut self, delay: impl Into<Delay>) -> Self {
         self.policy.wait = self.policy.wait.with(delay.into());
         self

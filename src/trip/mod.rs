@@ -58,13 +58,8 @@
 //! | `min_calls` | 20, or all calls of `last` | 1 | counts as the calls of `last` |
 //! | `slower_than`, `ending_later_than` | none, one is needed | every call that takes any time | |
 //!
-#![cfg_attr(
-    feature = "circuit-breaker",
-    doc = "[`trip_on`]: crate::circuit_breaker::CircuitBreakerLayer::trip_on"
-)]
-#![cfg_attr(not(feature = "circuit-breaker"), doc = "[`trip_on`]: crate")]
-#![cfg_attr(feature = "balance", doc = "[`eject_on`]: crate::balance::BalanceLayer::eject_on")]
-#![cfg_attr(not(feature = "balance"), doc = "[`eject_on`]: crate")]
+//! [`trip_on`]: crate::circuit_breaker::CircuitBreakerLayer::trip_on
+//! [`eject_on`]: crate::balance::BalanceLayer::eject_on
 
 mod counts;
 mod ratios;
