@@ -31,9 +31,10 @@ use tower::util::BoxCloneService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_failover::attempt::RecordBody;
 use tower_failover::circuit_breaker::{
-    CircuitBreakerLayer, CircuitHandle, CircuitOpen, CircuitSnapshot, TripRule,
+    CircuitBreakerLayer, CircuitHandle, CircuitOpen, CircuitSnapshot,
 };
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
+use tower_failover::trip::Failures;
 use tower_failover::{Backoff, BoxError, Jitter, Ratio};
 
 /// How far apart calls are.
@@ -56,11 +57,11 @@ async fn run() -> Result<(), BoxError> {
     let open_for = Backoff::exponential(Duration::from_millis(300))
         .cap(Duration::from_millis(600))
         .jitter(Jitter::Proportional(Ratio::percent::<20>()));
-    let breaker = CircuitBreakerLayer::http()
-        .trip_on(TripRule::failures(10).within(Duration::from_secs(1)))?
+    let (breaker, circuit) = CircuitBreakerLayer::http()
+        .trip_on(Failures::count::<10>().within(Duration::from_secs(1)))
         .open_for(open_for)
-        .ramp(Duration::from_secs(1));
-    let circuit = breaker.handle();
+        .ramp(Duration::from_secs(1))
+        .with_handle();
     let stack = ServiceBuilder::new()
         .layer(FallbackLayer::http().respond(stand_in))
         .timeout(PATIENCE)

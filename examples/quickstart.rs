@@ -65,10 +65,9 @@ async fn run() -> Result<(), BoxError> {
     .collect();
 
     // a retry goes to another endpoint, so one for each of them makes sense
-    let retry = RetryLayer::http().max_retries(3).body(Body::new);
+    let (retry, retries) = RetryLayer::http().max_retries(3).body(Body::new).with_handle();
     // and one that takes long has another one beside it
-    let hedge = HedgeLayer::http().body(Body::new);
-    let (retries, hedges) = (retry.handle(), hedge.handle());
+    let (hedge, hedges) = HedgeLayer::http().body(Body::new).with_handle();
     let stack = ServiceBuilder::new()
         .layer(FallbackLayer::http().respond(|_| nothing_left()))
         .timeout(Duration::from_secs(2))

@@ -114,13 +114,13 @@ async fn play(
 
     // a prompt may be answered twice, which costs tokens and does no harm; only so may a POST be repeated
     // after a failure, or be at two servers at once
-    let retry = RetryLayer::http().idempotent([PATH]).body(Body::new);
-    let hedge = HedgeLayer::http()
+    let (retry, retries) = RetryLayer::http().idempotent([PATH]).body(Body::new).with_handle();
+    let (hedge, hedges) = HedgeLayer::http()
         .idempotent([PATH])
         .max_hedges(u32::from(hedging))
         .delay(HEDGE_AFTER)
-        .body(Body::new);
-    let (retries, hedges) = (retry.handle(), hedge.handle());
+        .body(Body::new)
+        .with_handle();
     let stack: Stack = ServiceBuilder::new()
         .layer(retry)
         .layer(hedge)
@@ -165,7 +165,7 @@ fn service(uri: Uri, client: &Client<HttpConnector, Body>) -> EndpointService {
             _ => Verdict::Commit,
         }
     });
-    let stall = StallLayer::http().idle(Duration::from_secs(2)).expect("it is not zero");
+    let stall = StallLayer::http().idle(Duration::from_secs(2));
     let service = ServiceBuilder::new()
         .map_request(move |mut request: Request<Body>| {
             *request.uri_mut() = uri.clone();

@@ -1,6 +1,5 @@
 //! How long to wait before the n-th retry: pure arithmetic, no clock.
 
-use crate::error::InvalidSetting;
 use crate::ratio::Ratio;
 use crate::rng::Rng;
 use std::sync::Arc;
@@ -99,20 +98,17 @@ impl Backoff {
         Self { shape, cap: Duration::MAX, jitter: None }
     }
 
-    /// Sets by what the value grows from retry to retry, from 1 upwards. Default: 2, and 1 for
-    /// [`constant`](Self::constant). A sequence has its own values and ignores it.
-    ///
-    /// # Errors
-    ///
-    /// When it is below 1, infinite or not a number.
-    pub fn factor(mut self, by: f64) -> Result<Self, InvalidSetting> {
-        if !(by >= 1.0 && by.is_finite()) {
-            return Err(InvalidSetting::new("a backoff factor", "finite and at least 1", by));
-        }
+    /// Sets by what the value grows from retry to retry. Default: 2, and 1 for
+    /// [`constant`](Self::constant). A delay never shrinks: a factor below 1, or one that is not a number,
+    /// counts as 1. An infinite one goes from the first value to the cap at once. A sequence has its own
+    /// values and ignores it.
+    #[must_use]
+    pub fn factor(mut self, by: f64) -> Self {
         if let Shape::Exponential { factor, .. } = &mut self.shape {
-            *factor = by;
+            // `max` passes over what is not a number
+            *factor = by.max(1.0);
         }
-        Ok(self)
+        self
     }
 
     /// Sets the longest delay, after jitter. Default: 5 s for [`exponential`](Self::exponential), none

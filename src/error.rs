@@ -1,5 +1,6 @@
 //! What all local refusals share, and how far a classifier may read into an error.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -13,26 +14,39 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 const LONGEST_CHAIN: usize = 64;
 
 /// A setting that can't be used, refused when it was set.
+///
+/// Most setters take types that can't hold a wrong value. This is for values that are known only when a
+/// program runs, such as a weight that is read from a file, and its text says what is wrong.
+///
+/// ```
+/// let error = tower_failover::Ratio::new(1.5).unwrap_err();
+/// assert_eq!(error.to_string(), "a ratio must be between 0 and 1, not 1.5");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct InvalidSetting {
-    what: &'static str,
-    must_be: &'static str,
-    got: f64,
+    message: Box<str>,
 }
 
 impl InvalidSetting {
-    pub(crate) const fn new(what: &'static str, must_be: &'static str, got: f64) -> Self {
-        Self { what, must_be, got }
+    pub(crate) fn new(what: &str, must_be: &str, got: impl fmt::Display) -> Self {
+        Self { message: format!("{what} must be {must_be}, not {got}").into() }
     }
 }
 
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} must be {}, not {}", self.what, self.must_be, self.got)
+        f.write_str(&self.message)
     }
 }
 
 impl Error for InvalidSetting {}
+
+/// For setters that take what is already checked as well as what is still to be checked.
+impl From<Infallible> for InvalidSetting {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
 
 /// The mark of a refusal made on our own side: the request never left.
 ///
@@ -208,8 +222,19 @@ pub(crate) fn judged<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Er
     }
 }
 
-/// An error and its causes, outermost first.
-pub(crate) fn chain<'a>(
+/// Returns an error and its causes, outermost first.
+///
+/// Unlike a walk by `source()`, it enters the error that an [`io::Error`] wraps, and it ends also where the
+/// sources form a circle.
+///
+/// ```
+/// use std::io;
+/// use tower_failover::{Refusal, error_chain};
+///
+/// let error = io::Error::other(Refusal::new());
+/// assert!(error_chain(&error).any(|cause| cause.is::<Refusal>()));
+/// ```
+pub fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |error| {

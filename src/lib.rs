@@ -14,7 +14,7 @@
 //! | [`first_frame`] | answers whose head is good, and nothing behind it | [`timeout`](first_frame::FirstFrameLayer::timeout), none |
 //! | [`stall`] | answers that fall silent | [`idle`](stall::StallLayer::idle), none |
 //!
-//! [`track`] records an endpoint as [`balance`] does, for the balancers of tower.
+//! [`trip`] has the rules by which circuits trip and endpoints are ejected, and [`track`] records an endpoint as [`balance`] does, for the balancers of tower.
 //!
 //! # Example
 //!
@@ -123,6 +123,7 @@ mod backoff;
 mod budget;
 mod circuit;
 mod clock;
+#[cfg(feature = "balance")]
 mod endpoints;
 mod error;
 mod ewma;
@@ -133,8 +134,10 @@ mod outcome;
 mod padded;
 mod panic_guard;
 mod ratio;
+mod reason;
 mod rng;
 mod sealed;
+mod shortest;
 mod snapshot_cell;
 mod striped;
 mod sync;
@@ -161,12 +164,16 @@ pub mod retry;
 pub mod stall;
 #[cfg(feature = "balance")]
 pub mod track;
+#[cfg(any(feature = "balance", feature = "circuit-breaker"))]
+pub mod trip;
+#[cfg(not(any(feature = "balance", feature = "circuit-breaker")))]
+mod trip;
 
 pub use self::{
     attempt::{attempts::Attempts, deadline::Deadline, policy::RequestPolicy},
     backoff::{Backoff, Delays, Jitter},
     budget::Budget,
-    error::{BoxError, InvalidSetting, Refusal},
+    error::{BoxError, InvalidSetting, Refusal, chain as error_chain},
     hint::Hint,
     outcome::Outcome,
     ratio::Ratio,

@@ -74,10 +74,10 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     let requests = Arc::new(AtomicU64::new(0));
     let endpoints = proxy::endpoints(&args)?;
     if let Some(arg) = &args.probe {
-        tokio::spawn(proxy::probe(&endpoints, arg)?);
+        tokio::spawn(proxy::probe(&endpoints, arg));
     }
     let watched = endpoints.clone();
-    let (proxy, handles) = proxy::stack(&args, endpoints, own.clone())?;
+    let (proxy, handles) = proxy::stack(&args, endpoints, own.clone());
     let own_pages = status::pages(status::Watch {
         endpoints: Box::new(move || watched.snapshot()),
         handles,

@@ -14,8 +14,6 @@ use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error;
-use std::io;
-use std::iter;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,7 +22,7 @@ use tower::timeout::error::Elapsed;
 use tower::util::Either as EitherService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_failover::attempt::RecordBody;
-use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck, TripRule};
+use tower_failover::balance::{BalanceLayer, Endpoint, Endpoints, HttpCheck};
 use tower_failover::classify::{Classify, Evidence, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackBody, FallbackLayer};
 use tower_failover::first_frame::{
@@ -34,7 +32,8 @@ use tower_failover::hedge::{HedgeHandle, HedgeLayer};
 use tower_failover::replay::ReplayBody;
 use tower_failover::retry::{RetryHandle, RetryLayer};
 use tower_failover::stall::{StallBody, StallLayer};
-use tower_failover::{BoxError, Budget, InvalidSetting, Outcome, Refusal};
+use tower_failover::trip::Consecutive;
+use tower_failover::{BoxError, Budget, InvalidSetting, Outcome, Refusal, error_chain};
 
 /// Answers that were made here, since no endpoint gave one.
 #[derive(Debug, Default)]
@@ -65,7 +64,9 @@ impl Judge {
     fn new() -> Self {
         // without a connection nothing was sent, whatever kept it from being made
         Self(HttpClassifier::new().refused_if(|error| {
-            chain(error).filter_map(|error| error.downcast_ref()).any(legacy::Error::is_connect)
+            error_chain(error)
+                .filter_map(|error| error.downcast_ref())
+                .any(legacy::Error::is_connect)
         }))
     }
 }
@@ -86,15 +87,7 @@ impl<B> Classify<Response<B>, BoxError> for Judge {
 /// Whether the caller's own body broke off, which is held against no endpoint.
 fn broken_by_caller(error: &(dyn Error + 'static)) -> bool {
     Refusal::find(error).is_none()
-        && chain(error).filter_map(|error| error.downcast_ref()).any(hyper::Error::is_user)
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        wrapped.map(|wrapped| wrapped as _).or_else(|| error.source())
-    })
+        && error_chain(error).filter_map(|error| error.downcast_ref()).any(hyper::Error::is_user)
 }
 
 /// Makes the answer of a request that no endpoint has answered.
@@ -103,7 +96,7 @@ fn stand_in<Res>(failed: Failed<Res>, own: &OwnAnswers) -> Response<Body> {
     let error = error.as_ref().map(|error| &**error as &(dyn Error + 'static));
     let refusal = error.and_then(Refusal::find);
     let late = error.is_some_and(|error| {
-        chain(error).any(|error| error.is::<Elapsed>() || error.is::<FirstFrameTimeout>())
+        error_chain(error).any(|error| error.is::<Elapsed>() || error.is::<FirstFrameTimeout>())
     });
     let (count, status, text) = match failed.outcome {
         _ if late => (&own.timed_out, StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
@@ -201,7 +194,7 @@ pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>,
     let (timeout, keep_host) = (args.attempt_timeout, args.keep_host);
     let mut stall = StallLayer::http();
     if let Some(time) = args.stall {
-        stall = stall.idle(time)?;
+        stall = stall.idle(time);
     }
     let events = |errors| FirstFrameLayer::http().events(judge(errors));
     // apart from each other: an attempt that is the last has no time limit, but is judged all the same,
@@ -224,9 +217,9 @@ pub(crate) fn endpoints(args: &Args) -> Result<Endpoints<impl Upstream + use<>>,
 pub(crate) fn probe<S: Upstream>(
     endpoints: &Endpoints<S>,
     arg: &ProbeArg,
-) -> Result<impl Future<Output = ()> + Send + use<S>, InvalidSetting> {
+) -> impl Future<Output = ()> + Send + use<S> {
     let check: HttpCheck<RequestBody> = HttpCheck::get(arg.path.clone());
-    endpoints.probe(check).interval(arg.interval)?.timeout(arg.timeout)
+    endpoints.probe(check).interval(arg.interval).timeout(arg.timeout)
 }
 
 /// The body of an endpoint's answer, or one that was made here.
@@ -266,19 +259,20 @@ pub(crate) fn stack<S: Upstream>(
     args: &Args,
     endpoints: Endpoints<S>,
     own: Arc<OwnAnswers>,
-) -> Result<(impl Proxy + use<S>, Handles), InvalidSetting> {
+) -> (impl Proxy + use<S>, Handles) {
     let mut balance = BalanceLayer::http().classify(Judge::new());
     if let Some(failures) = args.eject_after {
-        balance = balance.eject_on(TripRule::consecutive(failures.get()))?;
+        balance = balance.eject_on(Consecutive::new(failures));
     }
     let repeat_all = args.retry_post;
-    let retry = RetryLayer::http()
+    let (retry, retries) = RetryLayer::http()
         .classify(Judge::new())
         .max_retries(args.max_retries)
         .budget(Budget::new().ratio(args.budget))
         .deadline(args.total_timeout)
         .replay_limit(args.replay_limit)
-        .idempotent_if(move |_| repeat_all);
+        .idempotent_if(move |_| repeat_all)
+        .with_handle();
     let hedge = HedgeLayer::http()
         .classify(Judge::new())
         .replay_limit(args.replay_limit)
@@ -286,12 +280,11 @@ pub(crate) fn stack<S: Upstream>(
     let (hedge, hedges) = match args.hedge {
         HedgeArg::Off => (hedge.max_hedges(0), None),
         HedgeArg::After(delay) => {
-            let hedge = hedge.delay(delay);
-            let handle = hedge.handle();
+            let (hedge, handle) = hedge.delay(delay).with_handle();
             (hedge, Some(handle))
         }
     };
-    let handles = Handles { retries: retry.handle(), hedges };
+    let handles = Handles { retries, hedges };
     let fallback = FallbackLayer::http()
         .classify(Judge::new())
         // what an endpoint says is for the caller to read, whatever it is
@@ -304,5 +297,5 @@ pub(crate) fn stack<S: Upstream>(
         .layer(hedge)
         .layer(balance)
         .service(endpoints);
-    Ok((stack, handles))
+    (stack, handles)
 }

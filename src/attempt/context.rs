@@ -6,12 +6,13 @@ use super::policy::RequestPolicy;
 use crate::budget::Budget;
 use crate::classify::Evidence;
 use crate::outcome::Outcome;
+use crate::sealed::Sealed;
 use std::fmt;
 
 /// What a request brings along: nothing (`()`) where its kind can't carry anything, which then costs
 /// nothing.
 #[doc(hidden)]
-pub trait RequestContext: fmt::Debug {
+pub trait RequestContext: Sealed + fmt::Debug {
     /// The record of the call.
     fn attempts(&self) -> Option<&Attempts>;
 
@@ -75,6 +76,8 @@ impl FullContext {
         Self { attempts, time, policy }
     }
 }
+
+impl Sealed for FullContext {}
 
 impl RequestContext for FullContext {
     fn attempts(&self) -> Option<&Attempts> {

@@ -123,7 +123,7 @@ fn a_constant_backoff_keeps_its_value() {
 #[test]
 fn a_sequence_repeats_its_last_value() {
     let values = [ms(5), ms(1), ms(9)];
-    let backoff = Backoff::sequence(values).jitter(Jitter::None).factor(3.0).unwrap();
+    let backoff = Backoff::sequence(values).jitter(Jitter::None).factor(3.0);
     let delays: Vec<_> = backoff.delays(0).take(5).collect();
     assert_eq!(delays, [ms(5), ms(1), ms(9), ms(9), ms(9)]);
     assert_eq!(Backoff::sequence([]).delays(0).nth(3), Some(Duration::ZERO));
@@ -139,13 +139,20 @@ fn a_sequence_without_an_end_is_cut() {
 
 /// D8, E6
 #[test]
-fn a_factor_is_finite_and_at_least_one() {
-    let with = |factor| Backoff::default().factor(factor);
-    for refused in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -2.0, 0.0, 0.999] {
-        let error = with(refused).unwrap_err().to_string();
-        assert_eq!(error, format!("a backoff factor must be finite and at least 1, not {refused}"));
+fn a_factor_below_one_is_one_and_an_infinite_one_is_the_cap_at_once() {
+    let delays = |factor| {
+        let backoff = Backoff::exponential(ms(100)).factor(factor).jitter(Jitter::None);
+        backoff.delays(0).take(4).collect::<Vec<_>>()
+    };
+    for one in [f64::NAN, f64::NEG_INFINITY, -2.0, -0.0, 0.0, 0.999, 1.0] {
+        assert_eq!(delays(one), [ms(100); 4], "{one}");
     }
-    assert!(with(1.0).is_ok() && with(f64::MAX).is_ok());
+    assert_eq!(delays(1.5), [ms(100), ms(150), ms(225), Duration::from_micros(337_500)]);
+    for cap_at_once in [f64::INFINITY, f64::MAX] {
+        assert_eq!(delays(cap_at_once), [ms(100), ms(5_000), ms(5_000), ms(5_000)]);
+    }
+    let none = Backoff::exponential(Duration::ZERO).factor(f64::INFINITY).jitter(Jitter::None);
+    assert_eq!(none.delays(0).nth(3), Some(Duration::ZERO), "nothing does not grow");
 }
 
 #[test]
@@ -219,9 +226,9 @@ fn jitters() -> impl Strategy<Value = Jitter> {
 }
 
 fn backoffs() -> impl Strategy<Value = Backoff> {
-    let factors = prop_oneof![Just(1.0), Just(2.0), Just(f64::MAX), 1.0..10.0];
+    let factors = prop_oneof![Just(1.0), Just(2.0), Just(f64::MAX), Just(f64::INFINITY), 1.0..10.0];
     (durations(), factors, durations(), jitters()).prop_map(|(base, factor, cap, jitter)| {
-        Backoff::exponential(base).factor(factor).unwrap().cap(cap).jitter(jitter)
+        Backoff::exponential(base).factor(factor).cap(cap).jitter(jitter)
     })
 }
 
@@ -257,7 +264,8 @@ impl Naive {
             Jitter::None => (value, value),
         };
         let delay = delay.as_secs_f64();
-        self.value = (value * self.factor).min(cap);
+        // nothing does not grow, by however much
+        self.value = if value > 0.0 { (value * self.factor).min(cap) } else { value };
         self.previous = delay;
         // draws are whole nanoseconds, of which 64 bits hold 584 years
         let drawn = if self.jitter == Jitter::None { f64::INFINITY } else { 1.8e10 };

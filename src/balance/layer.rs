@@ -4,17 +4,19 @@ use super::policy::{BalancePolicy, Balancer, Everyone, Only};
 use super::service::Balance;
 use crate::attempt::HangAfter;
 use crate::backoff::Backoff;
-use crate::circuit::{CircuitConfig, TripRule};
+use crate::circuit::CircuitConfig;
 use crate::classify::ErrorsOnly;
 #[cfg(feature = "http")]
 use crate::classify::{GrpcClassifier, HttpClassifier};
 use crate::endpoints::{EndpointInfo, Endpoints, SetConfig};
-use crate::error::{BoxError, InvalidSetting};
+use crate::error::BoxError;
 use crate::outcome::Outcome;
 use crate::ratio::Ratio;
 #[cfg(feature = "http")]
 use crate::replay::Http;
 use crate::replay::Plain;
+use crate::trip::EjectRule;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tower_layer::Layer;
@@ -84,20 +86,11 @@ impl<C, P, A> BalanceLayer<C, P, A> {
         self.configured(|config| config.name = name.into())
     }
 
-    /// Adds a rule by which an endpoint is ejected; the first one takes the place of the default. Default:
-    /// three failures in a row. A rule with a share, with a time, or over the last so many calls counts
+    /// Adds a [rule](crate::trip) by which an endpoint is ejected; the first one takes the place of the
+    /// default. Default: three failures in a row. A rule with a share, with a time, or over the last so many calls counts
     /// from the first call on, which costs memory for each endpoint.
-    ///
-    /// # Errors
-    ///
-    /// When the rule makes no sense, as for
-    /// [`TripRule`](crate::balance::TripRule), or lets a share of the calls through.
-    pub fn eject_on(self, rule: TripRule) -> Result<Self, InvalidSetting> {
-        rule.check()?;
-        if rule.degrades() {
-            return Err(InvalidSetting::new("a rule for ejections", "one that opens", 0.0));
-        }
-        Ok(self.configured(|config| config.rules.push(rule)))
+    pub fn eject_on(self, rule: impl Into<EjectRule>) -> Self {
+        self.configured(|config| config.rules.push(rule.into().rule()))
     }
 
     /// Sets the pauses before the trials of an ejected endpoint: the first, and longer ones after each
@@ -136,15 +129,8 @@ impl<C, P, A> BalanceLayer<C, P, A> {
 
     /// Sets how many calls may be in flight to an endpoint that has no limit of its own, up to the ends of
     /// their bodies. One at its limit is passed over. Default: any number.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn max_in_flight(self, calls: u32) -> Result<Self, InvalidSetting> {
-        if calls == 0 {
-            return Err(InvalidSetting::new("the calls in flight", "at least 1", 0.0));
-        }
-        Ok(self.configured(|config| config.max_in_flight = calls))
+    pub fn max_in_flight(self, calls: NonZeroU32) -> Self {
+        self.configured(|config| config.max_in_flight = calls.get())
     }
 
     /// Says which zones are near, nearest first; all others are equally far. Within a tier, the nearest

@@ -44,6 +44,7 @@
 //! nothing else is left.
 //!
 //! ```
+//! # use std::num::NonZeroU32;
 //! # use std::time::Duration;
 //! # use tower::{Layer, service_fn};
 //! use tower_failover::balance::{BalanceLayer, Endpoint, EndpointInfo, Endpoints};
@@ -60,7 +61,7 @@
 //! .into_iter()
 //! .collect();
 //! let balance = BalanceLayer::plain()
-//!     .max_in_flight(200)?
+//!     .max_in_flight(const { NonZeroU32::new(200).unwrap() })
 //!     .wait_for(Duration::from_millis(500))
 //!     .allow(|ask: &Ask, endpoint: &EndpointInfo| endpoint.label("model") == Some(ask.model))
 //!     .layer(endpoints);
@@ -115,28 +116,29 @@
 //! #     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), std::io::Error>> { std::task::Poll::Ready(Ok(())) }
 //! #     fn call(&mut self, _: String) -> Self::Future { std::future::ready(Ok(Tokens(vec!["4", "2"].into_iter()))) }
 //! # }
-//! # fn example(endpoints: Endpoints<Model>) -> Result<(), tower_failover::InvalidSetting> {
-//! tokio::spawn(endpoints.probe(check_model::<Model>).name("model").interval(Duration::from_secs(60))?);
-//! # Ok(()) }
+//! # fn example(endpoints: Endpoints<Model>) {
+//! tokio::spawn(endpoints.probe(check_model::<Model>).name("model").interval(Duration::from_secs(60)));
+//! # }
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() { assert!(format!("{:?}", check_model(Model).await).contains("tokens a second")); }
 //! ```
 //!
 //! # Defaults
 //!
-//! | setting | default |
-//! |---|---|
-//! | [`eject_on`](BalanceLayer::eject_on) | three failures in a row |
-//! | [`eject_for`](BalanceLayer::eject_for) | 0.5 s, 1 s, six times 1.3 s, five times 4 s, 8, 15, 30 s, ± 20 % |
-//! | [`max_ejected`](BalanceLayer::max_ejected) | half of a tier |
-//! | [`max_cool_down`](BalanceLayer::max_cool_down) | 60 s |
-//! | [`slow_start`](BalanceLayer::slow_start) | 10 s |
-//! | [`panic_threshold`](BalanceLayer::panic_threshold) | half |
-//! | [`max_in_flight`](BalanceLayer::max_in_flight), [`zones`](BalanceLayer::zones), [`allow`](BalanceLayer::allow) | none |
-//! | [`wait_for`](BalanceLayer::wait_for) | not at all |
-//! | [`latency`](BalanceLayer::latency) | up to the head of the answer |
-//! | [`hang_after`](BalanceLayer::hang_after) | 5 × the latency, from 500 ms to 10 s |
-//! | [`Probe`]: interval, timeout, rise, fall | 5 s, 1 s, 2, 3 |
+//! | setting | default | zero means |
+//! |---|---|---|
+//! | [`eject_on`](BalanceLayer::eject_on) | three failures in a row | see the [rules](crate::trip#defaults) |
+//! | [`eject_for`](BalanceLayer::eject_for) | 0.5 s, 1 s, six times 1.3 s, five times 4 s, 8, 15, 30 s, ± 20 % | the next call is the trial |
+//! | [`max_ejected`](BalanceLayer::max_ejected) | half of a tier | none is |
+//! | [`max_cool_down`](BalanceLayer::max_cool_down) | 60 s | no cool-down |
+//! | [`slow_start`](BalanceLayer::slow_start) | 10 s | the full share at once |
+//! | [`panic_threshold`](BalanceLayer::panic_threshold) | half | only where none serves |
+//! | [`max_in_flight`](BalanceLayer::max_in_flight), [`zones`](BalanceLayer::zones), [`allow`](BalanceLayer::allow) | none | a limit of zero can't be written |
+//! | [`wait_for`](BalanceLayer::wait_for) | not at all | not at all |
+//! | [`latency`](BalanceLayer::latency) | up to the head of the answer | |
+//! | [`hang_after`](BalanceLayer::hang_after) | 5 × the latency, from 500 ms to 10 s | every call that had to wait and is given up has failed |
+//! | [`weight`](Endpoint::weight) of an endpoint | 1 | is refused |
+//! | [`Probe`]: interval, timeout, rise, fall | 5 s, 1 s, 2, 3 | 1 ns, the shortest, for both times |
 //!
 //! # Order
 //!
@@ -212,17 +214,17 @@ mod service;
 mod state;
 mod unready;
 
+#[doc(hidden)]
+pub use self::policy::{Allow, Everyone, Only};
 pub use self::{
     error::NoEndpoint,
     future::BalanceFuture,
     layer::{BalanceLayer, LatencyUntil},
-    policy::{Allow, Everyone, Only},
     service::Balance,
 };
-pub use crate::circuit::TripRule;
 #[cfg(feature = "http")]
 pub use crate::endpoints::HttpCheck;
 pub use crate::endpoints::{
     Check, Endpoint, EndpointInfo, EndpointSnapshot, EndpointState, Endpoints, OutcomeCounts,
-    Probe, Report,
+    Probe, Report, Weight,
 };

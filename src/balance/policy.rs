@@ -1,6 +1,7 @@
 //! The configuration of a balancer.
 
 use crate::endpoints::{EndpointInfo, EndpointSet};
+use crate::sealed::Sealed;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use std::time::Duration;
 /// Says which endpoints may take a request.
 ///
 /// Implemented by [`Everyone`] and, as [`Only`], by closures that are given to
-/// [`allow`](super::BalanceLayer::allow).
-pub trait Allow<Req> {
+/// [`allow`](super::BalanceLayer::allow); it can't be implemented outside.
+#[doc(hidden)]
+pub trait Allow<Req>: Sealed {
     /// Whether this endpoint may take the request.
     fn allows(&self, request: &Req, endpoint: &EndpointInfo) -> bool;
 
@@ -19,9 +21,12 @@ pub trait Allow<Req> {
 }
 
 /// Every endpoint may take every request.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Everyone;
+
+impl Sealed for Everyone {}
 
 impl<Req> Allow<Req> for Everyone {
     #[inline]
@@ -33,8 +38,11 @@ impl<Req> Allow<Req> for Everyone {
 }
 
 /// The endpoints for which a closure holds may take a request.
+#[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct Only<F>(pub(super) F);
+
+impl<F> Sealed for Only<F> {}
 
 impl<F, Req> Allow<Req> for Only<F>
 where

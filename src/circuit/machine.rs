@@ -1,10 +1,10 @@
 //! The states of a circuit. Pure: every method takes the time, and nothing here is shared.
 
-use super::rule::Action;
 use super::share::Share;
 use super::tally::Reached;
 use super::types::{Admission, CallVerdict, CircuitConfig, CircuitState, Mode, Refused, When};
 use crate::backoff::Progress;
+use crate::trip::Action;
 use crate::window::{Era, LAST_ERA};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -22,20 +22,18 @@
 //! one word of it.
 
 mod machine;
-mod rule;
 mod share;
 mod shared;
 mod tally;
 mod types;
 
-pub use self::{
-    rule::TripRule,
-    shared::{CircuitSnapshot, RuleSnapshot},
-    types::CircuitState,
-};
 pub(crate) use self::{
     shared::{Change, Circuit},
     types::{Admission, CallVerdict, CircuitConfig, Mode, Refused},
+};
+pub use self::{
+    shared::{CircuitSnapshot, RuleSnapshot},
+    types::CircuitState,
 };
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! One circuit for calls of many threads.
 
 use super::machine::Machine;
-use super::rule::{Action, TripRule};
 use super::tally::{Ended, Reached, Tally};
 use super::types::{Admission, CallVerdict, CircuitConfig, CircuitState, Mode, Refused, When};
 use crate::padded::CachePadded;
 use crate::striped::{STRIPES, stripe};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed, Ordering::SeqCst};
+use crate::trip::{Action, TripRule};
 use crate::window::{Era, TimeWindow, nanos};
 use std::sync::Arc;
 use std::time::Duration;

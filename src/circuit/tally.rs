@@ -1,7 +1,7 @@
 //! What is counted for one rule, and whether that reaches it.
 
-use super::rule::{Action, HitBy, Limit, Span, TripRule};
 use super::types::When;
+use crate::trip::{Action, HitBy, Limit, Span, TripRule};
 use crate::window::{CountWindow, Era, Streak, TimeWindow, Totals};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -46,12 +46,12 @@ enum Counted {
 impl Tally {
     /// `spread`: over stripes, since many threads will write to it.
     pub(super) fn new(rule: TripRule, spread: bool) -> Self {
-        let counted = match (rule.limit, rule.span()) {
+        let counted = match (rule.limit, rule.window.span) {
             (Limit::InARow(_), _) => Counted::InARow(Streak::default()),
             (_, Span::Last(calls)) => Counted::ByNumber(CountWindow::new(calls)),
             (_, Span::Within(time)) => {
                 let spread = spread && counts_calls(&rule);
-                Counted::ByTime(Arc::new(TimeWindow::new(time, rule.buckets, spread)))
+                Counted::ByTime(Arc::new(TimeWindow::new(time, rule.window.buckets, spread)))
             }
         };
         Self { rule, counted }
@@ -120,7 +120,7 @@ impl Tally {
         if let Counted::ByTime(window) = &self.counted {
             // every success asks while there is a hit, and the calls stand in many places: most often the
             // hits are too few even for the least calls
-            let (calls, hits) = (self.rule.enough_calls().into(), window.hits(now, era));
+            let (calls, hits) = (self.rule.min_calls.into(), window.hits(now, era));
             if !self.share_reaches(Totals { calls, hits }) {
                 return None;
             }
@@ -160,7 +160,7 @@ impl Tally {
 
     fn severity(&self, totals: Totals) -> Option<f64> {
         let enough = match self.rule.limit {
-            Limit::AtLeast(_) | Limit::Above(_) => totals.calls >= self.rule.enough_calls().into(),
+            Limit::AtLeast(_) | Limit::Above(_) => totals.calls >= self.rule.min_calls.into(),
             Limit::Count(_) | Limit::InARow(_) => true,
         };
         if !enough || totals.hits == 0 || !self.share_reaches(totals) {
@@ -204,7 +204,7 @@ impl Ended {
     #[inline]
     fn hits(&self, rule: &TripRule) -> bool {
         match rule.hit_by {
-            HitBy::Failed | HitBy::Mixed => self.failed,
+            HitBy::Failed => self.failed,
             HitBy::Slow { head, total } => {
                 head.is_some_and(|limit| self.head > limit)
                     || total.is_some_and(|limit| self.total > limit)

@@ -3,22 +3,27 @@
 use super::handle::CircuitHandle;
 use super::keyed::KeyedHandle;
 use super::policy::{BreakerConfig, BreakerPolicy};
-use super::scope::{BreakerShared, HiddenConfig, Keyed, PerService, Sharing, Together};
+use super::scope::{
+    BreakerShared, ByKey, Keyed, One, PerService, Sharing, Together, Unwatched, Watched,
+};
 use super::service::CircuitBreaker;
 use crate::attempt::HangAfter;
 use crate::backoff::Backoff;
-use crate::circuit::{CircuitConfig, TripRule};
+use crate::circuit::CircuitConfig;
 use crate::classify::ErrorsOnly;
 #[cfg(feature = "http")]
 use crate::classify::{GrpcClassifier, HttpClassifier};
-use crate::error::{BoxError, InvalidSetting};
+use crate::error::BoxError;
 use crate::outcome::Outcome;
 #[cfg(feature = "http")]
 use crate::replay::Http;
 use crate::replay::Plain;
 use crate::rng::Seeds;
+use crate::shortest::at_least_shortest;
 use crate::striped::Striped;
+use crate::trip::TripRule;
 use std::hash::Hash;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_layer::Layer;
@@ -30,14 +35,17 @@ use tower_layer::Layer;
 /// All services that one layer value makes share one circuit, and so do those of its clones: axum
 /// applies a layer once for every route. [`per_service`](Self::per_service) gives each service a circuit
 /// of its own, and [`keyed`](Self::keyed) each key. A setter that changes a rule or a time starts over
-/// with circuits that are shared with nobody; so take the [`handle`](Self::handle) last.
+/// with circuits that are shared with nobody. There are no such setters any more once somebody has a handle:
+/// what [`with_handle`](Self::with_handle) returns has only those that say how requests and answers are read.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CircuitBreakerLayer<C, P, K = Together> {
     policy: BreakerPolicy<C, P>,
-    config: HiddenConfig,
+    config: BreakerConfig,
     sharing: K,
 }
+
+type WatchedByKey<C, P, F, Key> = CircuitBreakerLayer<C, P, Watched<ByKey<F, Key>>>;
 
 impl CircuitBreakerLayer<ErrorsOnly, Plain> {
     /// Judges the errors of services with requests of any type; a call ends with its result.
@@ -66,7 +74,7 @@ impl CircuitBreakerLayer<GrpcClassifier, Http> {
 impl<C, P> CircuitBreakerLayer<C, P> {
     fn new(classify: C, kind: P) -> Self {
         let policy = BreakerPolicy { classify, kind, gated: false };
-        Self { policy, config: HiddenConfig(BreakerConfig::new()), sharing: Together::default() }
+        Self { policy, config: BreakerConfig::new(), sharing: Together::default() }
     }
 
     /// Gives each service that the layer makes a circuit of its own, for one breaker per endpoint. The
@@ -88,13 +96,32 @@ impl<C, P> CircuitBreakerLayer<C, P> {
         self.share(Keyed::new(key))
     }
 
-    /// Returns a handle to watch and steer the circuit.
-    #[must_use]
-    pub fn handle(&self) -> CircuitHandle {
-        CircuitHandle(self.sharing.circuit(&self.config.0))
+    /// Returns the layer with a handle to watch and steer the circuit. The layer's rules and times are
+    /// settled from here on: they can't be set any more.
+    ///
+    /// ```compile_fail,E0599
+    /// use tower_failover::circuit_breaker::CircuitBreakerLayer;
+    ///
+    /// let (layer, circuit) = CircuitBreakerLayer::plain().with_handle();
+    /// let another = layer.name("another");
+    /// ```
+    pub fn with_handle(self) -> (CircuitBreakerLayer<C, P, Watched<One>>, CircuitHandle) {
+        let layer = self.watched();
+        let handle = CircuitHandle(layer.sharing.0.0.clone());
+        (layer, handle)
+    }
+}
+
+impl<C, P, K> CircuitBreakerLayer<C, P, K> {
+    fn watched(self) -> CircuitBreakerLayer<C, P, Watched<K::Scope>>
+    where
+        K: Sharing,
+    {
+        let scope = self.sharing.scope(&self.config);
+        self.share(Watched(scope))
     }
 
-    fn share<K>(self, sharing: K) -> CircuitBreakerLayer<C, P, K> {
+    fn share<L>(self, sharing: L) -> CircuitBreakerLayer<C, P, L> {
         CircuitBreakerLayer { policy: self.policy, config: self.config, sharing }
     }
 }
@@ -108,83 +135,54 @@ where
     /// forgotten that is closed; if none is, one that admits a share of the calls; and one that is open
     /// only where there is no other. One through which a call is on its way is kept if another one is
     /// found quickly.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn capacity(mut self, circuits: usize) -> Result<Self, InvalidSetting> {
-        if circuits == 0 {
-            return Err(InvalidSetting::new("the capacity for circuits", "at least 1", 0.0));
-        }
+    pub fn capacity(mut self, circuits: NonZeroUsize) -> Self {
         self.sharing.anew();
-        self.sharing.capacity = circuits;
-        Ok(self)
+        self.sharing.capacity = circuits.get();
+        self
     }
 
     /// Sets after which time without a call a circuit is forgotten, open or not, unless it was forced.
     /// Default: 10 minutes. It is forgotten when a call comes after that, for any key: two at most with each call. A
     /// circuit is in use while a call is on its way, a body that is read included, or somebody has its
-    /// handle.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero: each circuit would be forgotten before its next call.
-    pub fn idle(mut self, time: Duration) -> Result<Self, InvalidSetting> {
-        if time.is_zero() {
-            let what = "the time after which a circuit is forgotten";
-            return Err(InvalidSetting::new(what, "longer than zero", 0.0));
-        }
+    /// handle. The shortest time is 1 ns, and zero counts as that.
+    pub fn idle(mut self, time: Duration) -> Self {
         self.sharing.anew();
-        self.sharing.idle = time;
-        Ok(self)
+        self.sharing.idle = at_least_shortest(time);
+        self
     }
 
-    /// Returns a handle to watch the circuits and to find that of a key.
-    #[must_use]
-    pub fn handle(&self) -> KeyedHandle<Key> {
-        KeyedHandle(self.sharing.circuits(&self.config.0))
+    /// Returns the layer with a handle to watch the circuits and to find that of a key. The layer's rules,
+    /// times and capacity are settled from here on: they can't be set any more.
+    pub fn with_handle(self) -> (WatchedByKey<C, P, F, Key>, KeyedHandle<Key>) {
+        let layer = self.watched();
+        let handle = KeyedHandle(layer.sharing.0.circuits.clone());
+        (layer, handle)
     }
 }
 
-impl<C, P> CircuitBreakerLayer<C, P, Together> {
+impl<C, P, K: Sharing<Scope = One>> CircuitBreakerLayer<C, P, K> {
     /// Makes `poll_ready` wait while the circuit refuses calls, for use where readiness routes. It takes
     /// no permit there: when a circuit is half-open, more services can be ready than may call, and the
     /// calls of the others are refused. So are those that a degraded circuit or a ramp does not admit.
-    /// Default: services are ready while the circuit is open, and refuse the call.
+    /// Default: services are ready while the circuit is open, and refuse the call. A circuit for each
+    /// [key](CircuitBreakerLayer::keyed) can't be waited for, since readiness comes before the request.
     pub fn gated(mut self) -> Self {
         self.policy.gated = true;
         self
     }
 }
 
-impl<C, P> CircuitBreakerLayer<C, P, PerService> {
-    /// Makes `poll_ready` wait while the circuit refuses calls, as
-    /// [above](CircuitBreakerLayer::gated).
-    pub fn gated(mut self) -> Self {
-        self.policy.gated = true;
-        self
-    }
-}
-
-impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
+impl<C, P, K: Unwatched> CircuitBreakerLayer<C, P, K> {
     /// Names the circuit breaker in errors and events. Default: `circuit`.
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
         self.configured(|config| config.name = name.into())
     }
 
-    /// Adds a rule by which the circuit trips; the first one takes the place of the default. Where a
-    /// call reaches several, the gravest counts: to open. Default: half of at least 20 calls within 10 s
-    /// failed.
-    ///
-    /// # Errors
-    ///
-    /// When the rule makes no sense: a share of 0, or of 1 to be exceeded; a number of
-    /// failures of 0; a window that is empty, or too short for the rule's numbers, or that of a rule for
-    /// failures in a row; buckets beside 1 to 32; a rule about slow calls without a time, or another rule
-    /// with one.
-    pub fn trip_on(self, rule: TripRule) -> Result<Self, InvalidSetting> {
-        rule.check()?;
-        Ok(self.configured(|config| config.rules.push(rule)))
+    /// Adds a [rule](crate::trip) by which the circuit trips; the first one takes the place of the default.
+    /// Where a call reaches several, the gravest counts: to open. Default: half of at least 20 calls within
+    /// 10 s failed.
+    pub fn trip_on(self, rule: impl Into<TripRule>) -> Self {
+        self.configured(|config| config.rules.push(rule.into()))
     }
 
     /// Sets for how long the circuit opens: the first delay, and longer ones for each reopening. Default:
@@ -203,37 +201,22 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
     }
 
     /// Sets how many calls a half-open circuit lets through at a time. Default: 1.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero: such a circuit would never close.
-    pub fn trials(self, trials: u32) -> Result<Self, InvalidSetting> {
-        let trials = at_least_one("the trials of a circuit", trials)?;
-        Ok(self.configured(|config| config.circuit.trials = trials))
+    pub fn trials(self, trials: NonZeroU32) -> Self {
+        self.configured(|config| config.circuit.trials = trials.get())
     }
 
     /// Sets how many trials must succeed before the circuit closes. Default: 2.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn successes(self, successes: u32) -> Result<Self, InvalidSetting> {
-        let successes = at_least_one("the successes that close a circuit", successes)?;
-        Ok(self.configured(|config| config.circuit.successes = successes))
+    pub fn successes(self, successes: NonZeroU32) -> Self {
+        self.configured(|config| config.circuit.successes = successes.get())
     }
 
     /// Sets how long a trial may take up to its answer; one that takes longer has failed. After its
     /// answer, another trial is let through after this time, and nothing is decided. Default: the time
-    /// of the strictest rule about slow calls, 1 s where there is none.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero: no trial could succeed.
-    pub fn trial_timeout(self, time: Duration) -> Result<Self, InvalidSetting> {
-        if time.is_zero() {
-            return Err(InvalidSetting::new("the timeout of a trial", "longer than zero", 0.0));
-        }
-        Ok(self.configured(|config| config.circuit.trial_timeout = Some(time)))
+    /// of the strictest rule about slow calls, 1 s where there is none. The shortest is 1 ns, and zero
+    /// counts as that.
+    pub fn trial_timeout(self, time: Duration) -> Self {
+        let time = at_least_shortest(time);
+        self.configured(|config| config.circuit.trial_timeout = Some(time))
     }
 
     /// Sets over which time the share of calls grows after the circuit has closed, from a tenth to all.
@@ -244,16 +227,9 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
 
     /// Sets after which time without reaching a rule that degrades the share of calls is raised, by a
     /// twentieth of all, or by a hundredth near the share that was too large. Default: 5 s. It should be
-    /// longer than calls take.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn dwell(self, time: Duration) -> Result<Self, InvalidSetting> {
-        if time.is_zero() {
-            return Err(InvalidSetting::new("the dwell of a share", "longer than zero", 0.0));
-        }
-        Ok(self.configured(|config| config.circuit.dwell = time))
+    /// longer than calls take. The shortest is 1 ns, and zero counts as that.
+    pub fn dwell(self, time: Duration) -> Self {
+        self.configured(|config| config.circuit.dwell = at_least_shortest(time))
     }
 
     /// Counts every throttling answer as a failure. Default: only a 503, since a 429 or a
@@ -287,6 +263,14 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
         self.configured(|config| config.seeds = Arc::new(Seeds::seeded(seed)))
     }
 
+    fn configured(mut self, set: impl FnOnce(&mut BreakerConfig)) -> Self {
+        self.sharing.anew();
+        set(&mut self.config);
+        self
+    }
+}
+
+impl<C, P, K> CircuitBreakerLayer<C, P, K> {
     /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> CircuitBreakerLayer<D, P, K> {
         let BreakerPolicy { kind, gated, .. } = self.policy;
@@ -308,16 +292,6 @@ impl<C, P, K: Sharing> CircuitBreakerLayer<C, P, K> {
         let policy = BreakerPolicy { classify, kind, gated };
         CircuitBreakerLayer { policy, config: self.config, sharing: self.sharing }
     }
-
-    fn configured(mut self, tell: impl FnOnce(&mut BreakerConfig)) -> Self {
-        self.sharing.anew();
-        tell(&mut self.config.0);
-        self
-    }
-}
-
-fn at_least_one(what: &'static str, number: u32) -> Result<u32, InvalidSetting> {
-    if number == 0 { Err(InvalidSetting::new(what, "at least 1", 0.0)) } else { Ok(number) }
 }
 
 impl<S, C: Clone, P: Clone, K: Sharing> Layer<S> for CircuitBreakerLayer<C, P, K> {

@@ -42,18 +42,19 @@
 //! use std::time::Duration;
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_failover::Ratio;
-//! use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
+//! use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState};
 //! use tower_failover::fallback::FallbackLayer;
+//! use tower_failover::trip::{FailureRatio, Failures, SlowRatio};
 //!
-//! let errors = TripRule::failure_ratio_above(Ratio::percent::<25>()).within(Duration::from_secs(30));
-//! let slow = TripRule::slow_ratio(Ratio::percent::<50>())
-//!     .slower_than(Duration::from_millis(2000))
+//! let errors = FailureRatio::above(Ratio::percent::<25>()).within(Duration::from_secs(30));
+//! let slow = SlowRatio::slower_than(Duration::from_millis(2000))
+//!     .percent::<50>()
 //!     .within(Duration::from_secs(30))
 //!     .min_calls(10)
 //!     .degrade();
-//! let failed = TripRule::failures(51).within(Duration::from_secs(60));
-//! let breaker = CircuitBreakerLayer::plain().trip_on(errors)?.trip_on(slow)?.trip_on(failed)?;
-//! let circuit = breaker.handle();
+//! let failed = Failures::count::<51>().within(Duration::from_secs(60));
+//! let (breaker, circuit) =
+//!     CircuitBreakerLayer::plain().trip_on(errors).trip_on(slow).trip_on(failed).with_handle();
 //!
 //! // a call takes so many milliseconds, and ends well or not
 //! let primary = service_fn(|(takes, well): (u64, bool)| async move {
@@ -105,17 +106,18 @@
 //! # fn main() -> Result<(), tower_failover::InvalidSetting> {
 //! use std::time::Duration;
 //! use tower_failover::Ratio;
-//! use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
+//! use tower_failover::circuit_breaker::CircuitBreakerLayer;
+//! use tower_failover::trip::{FailureRatio, SlowRatio};
 //!
 //! let minutes = Duration::from_secs(300);
 //! // for HTTP, an answer is there with its head, and ends with its body
-//! let slow = TripRule::slow_ratio(Ratio::percent::<5>())
-//!     .slower_than(Duration::from_millis(500))
-//!     .ends_later_than(Duration::from_secs(5))
+//! let slow = SlowRatio::slower_than(Duration::from_millis(500))
+//!     .or_ends_later_than(Duration::from_secs(5))
+//!     .percent::<5>()
 //!     .within(minutes);
-//! let errors = TripRule::failure_ratio(Ratio::new(0.001)?).within(minutes).min_calls(5000);
-//! let breaker = CircuitBreakerLayer::http().trip_on(slow.degrade())?.trip_on(errors)?;
-//! # assert_eq!(breaker.handle().snapshot().rules.len(), 2);
+//! let errors = FailureRatio::new(Ratio::new(0.001)?).within(minutes).min_calls(5000);
+//! let breaker = CircuitBreakerLayer::http().trip_on(slow.degrade()).trip_on(errors);
+//! # assert_eq!(breaker.with_handle().1.snapshot().rules.len(), 2);
 //! # Ok(())
 //! # }
 //! # #[cfg(not(feature = "http"))]
@@ -128,9 +130,10 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower::BoxError> {
 //! use tower::{Layer, Service, ServiceExt, service_fn};
-//! use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
+//! use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState};
+//! use tower_failover::trip::Consecutive;
 //!
-//! let breaker = CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(5))?.per_service();
+//! let breaker = CircuitBreakerLayer::plain().trip_on(Consecutive::count::<5>()).per_service();
 //! let endpoint = |good: bool| {
 //!     breaker.layer(service_fn(move |()| async move { if good { Ok(()) } else { Err("down") } }))
 //! };
@@ -155,15 +158,17 @@
 //! # async fn main() -> Result<(), tower::BoxError> {
 //! use http::{Request, Response};
 //! use http_body_util::Empty;
+//! use std::num::NonZeroUsize;
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
+//! use tower_failover::circuit_breaker::CircuitBreakerLayer;
+//! use tower_failover::trip::Consecutive;
 //! # type Body = Empty<bytes::Bytes>;
 //!
-//! let breaker = CircuitBreakerLayer::http()
-//!     .trip_on(TripRule::consecutive(5))?
+//! let (breaker, circuits) = CircuitBreakerLayer::http()
+//!     .trip_on(Consecutive::count::<5>())
 //!     .keyed(|request: &Request<Body>| request.uri().host().unwrap_or_default().to_owned())
-//!     .capacity(1000)?;
-//! let circuits = breaker.handle();
+//!     .capacity(const { NonZeroUsize::new(1000).unwrap() })
+//!     .with_handle();
 //! let mut client = ServiceBuilder::new().layer(breaker).service(service_fn(
 //!     |request: Request<Body>| async move {
 //!         let status = if request.uri().host() == Some("sick.test") { 500 } else { 200 };
@@ -214,23 +219,19 @@
 //!
 //! | setter | default | zero means |
 //! |---|---|---|
-//! | [`trip_on`](CircuitBreakerLayer::trip_on) | half of the calls failed; a rule of your own takes its place | refused |
-//! | [`within`](TripRule::within), of a rule | 10 s | refused |
-//! | [`buckets`](TripRule::buckets), of a rule | 10 | refused |
-//! | [`min_calls`](TripRule::min_calls), of a rule | 20, or all of a window of fewer calls | the same as 1 |
-//! | [`open`](TripRule::open) or [`degrade`](TripRule::degrade), of a rule | open | |
+//! | [`trip_on`](CircuitBreakerLayer::trip_on) | half of at least 20 calls in 10 s failed; a [rule](crate::trip) of your own takes its place | see the [rules](crate::trip#defaults) |
 //! | [`open_for`](CircuitBreakerLayer::open_for) | 1 s × 2, at most 30 s, each 20 % more or less | half-open at once |
 //! | [`forget_after`](CircuitBreakerLayer::forget_after) | 60 s | only a half-open circuit opens for longer |
-//! | [`trials`](CircuitBreakerLayer::trials) | 1 | refused |
-//! | [`successes`](CircuitBreakerLayer::successes) | 2 | refused |
-//! | [`trial_timeout`](CircuitBreakerLayer::trial_timeout) | the shortest time of a rule about slow calls, else 1 s | refused |
+//! | [`trials`](CircuitBreakerLayer::trials) | 1 | can't be written |
+//! | [`successes`](CircuitBreakerLayer::successes) | 2 | can't be written |
+//! | [`trial_timeout`](CircuitBreakerLayer::trial_timeout) | the shortest time of a rule about slow calls, otherwise 1 s | 1 ns, the shortest |
 //! | [`ramp`](CircuitBreakerLayer::ramp) | none | none |
-//! | [`dwell`](CircuitBreakerLayer::dwell) | 5 s | refused |
+//! | [`dwell`](CircuitBreakerLayer::dwell) | 5 s | 1 ns, the shortest |
 //! | [`hang_after`](CircuitBreakerLayer::hang_after) | 5 × the average latency, 500 ms to 10 s | every call that had to wait and is given up has failed |
 //! | [`body_hang_after`](CircuitBreakerLayer::body_hang_after) | never | every body that is left while it is awaited has failed |
 //! | [`count_throttled`](CircuitBreakerLayer::count_throttled) | off: of throttling answers only a 503 counts | |
-//! | [`capacity`](CircuitBreakerLayer::capacity), by key | 10 000 | refused |
-//! | [`idle`](CircuitBreakerLayer::idle), by key | 10 minutes | refused |
+//! | [`capacity`](CircuitBreakerLayer::capacity), by key | 10 000 | can't be written |
+//! | [`idle`](CircuitBreakerLayer::idle), by key | 10 minutes | 1 ns, the shortest |
 //! | [`gated`](CircuitBreakerLayer::gated) | off | |
 //! | [`name`](CircuitBreakerLayer::name) | `circuit` | |
 //!
@@ -385,12 +386,15 @@ pub use self::{
     handle::{CircuitChanges, CircuitHandle},
     keyed::KeyedHandle,
     layer::CircuitBreakerLayer,
-    scope::{ByKey, Keyed, One, PerService, Scope, Sharing, Together},
     service::CircuitBreaker,
 };
 #[doc(hidden)]
 pub use self::{
-    scope::{CircuitInFlight, Find, HiddenConfig},
+    policy::BreakerConfig,
+    scope::{
+        ByKey, CircuitInFlight, Find, Keyed, One, PerService, Scope, Sharing, Together, Unwatched,
+        Watched,
+    },
     state::ObservedCircuit,
 };
-pub use crate::circuit::{CircuitSnapshot, CircuitState, RuleSnapshot, TripRule};
+pub use crate::circuit::{CircuitSnapshot, CircuitState, RuleSnapshot};

@@ -1,9 +1,9 @@
 //! The configuration of a circuit breaker.
 
 use crate::attempt::HangAfter;
-use crate::circuit::{CircuitConfig, TripRule};
-use crate::ratio::Ratio;
+use crate::circuit::CircuitConfig;
 use crate::rng::Seeds;
+use crate::trip::{FailureRatio, TripRule};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ pub(super) struct BreakerPolicy<C, P> {
 }
 
 /// What circuits are made with.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
-pub(super) struct BreakerConfig {
+pub struct BreakerConfig {
     pub(super) name: Arc<str>,
     /// None: the default rule.
     pub(super) rules: Vec<TripRule>,
@@ -43,7 +44,7 @@ impl BreakerConfig {
     }
 
     pub(super) fn rules(&self) -> &[TripRule] {
-        const DEFAULT: &[TripRule] = &[TripRule::failure_ratio(Ratio::percent::<50>())];
+        const DEFAULT: &[TripRule] = &[FailureRatio::percent::<50>().rule()];
         if self.rules.is_empty() { DEFAULT } else { &self.rules }
     }
 }

@@ -1,4 +1,4 @@
-//! Through which circuit a request goes.
+//! Which circuit a request goes through.
 
 use super::keyed::Circuits;
 use super::policy::{BreakerConfig, BreakerPolicy};
@@ -14,30 +14,29 @@ use std::time::Duration;
 /// Finds the circuit of a request.
 ///
 /// Implemented by [`One`] and [`ByKey`]; it can't be implemented outside.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` finds no circuit for requests of type `{Req}`",
     note = "the closure of `keyed` takes a reference to the request: `keyed(|request: &Request<_>| ..)`"
 )]
 pub trait Scope<Req>: Sealed {
     /// What a call keeps of its circuit, beside the service's own.
-    #[doc(hidden)]
     type Own: Find<Self>;
 
-    #[doc(hidden)]
     fn own(&self, request: &Req) -> Self::Own;
 
     /// The circuit that all requests go through, if there is one.
-    #[doc(hidden)]
     fn only(&self) -> Option<&Arc<ObservedCircuit>>;
 }
 
 /// Leads from a call to its circuit.
 #[doc(hidden)]
-pub trait Find<K: ?Sized> {
+pub trait Find<K: ?Sized>: Sealed {
     fn find<'a>(&'a self, scope: &'a K) -> &'a Arc<ObservedCircuit>;
 }
 
 /// All requests go through one circuit.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct One(pub(super) SharedCircuit);
 
@@ -55,6 +54,8 @@ impl<Req> Scope<Req> for One {
     }
 }
 
+impl Sealed for SharedCircuit {}
+
 impl Find<One> for () {
     #[inline]
     fn find<'a>(&'a self, scope: &'a One) -> &'a SharedCircuit {
@@ -63,6 +64,7 @@ impl Find<One> for () {
 }
 
 /// The requests of a key go through a circuit of their own.
+#[doc(hidden)]
 pub struct ByKey<F, K> {
     pub(super) key: F,
     pub(super) circuits: Arc<Circuits<K>>,
@@ -175,24 +177,21 @@ impl<C, P, K, O> fmt::Debug for CircuitInFlight<C, P, K, O> {
 
 /// Makes what the services of a layer go through.
 ///
-/// Implemented by [`Together`], [`PerService`] and [`Keyed`]; it can't be implemented outside.
+/// Implemented by [`Together`], [`PerService`], [`Keyed`] and [`Watched`]; it can't be implemented outside.
+#[doc(hidden)]
 pub trait Sharing: Sealed {
     /// What a service goes through.
-    #[doc(hidden)]
     type Scope: Clone;
 
-    #[doc(hidden)]
-    fn scope(&self, config: &HiddenConfig) -> Self::Scope;
-
-    /// Parts from what was made before a setting was changed.
-    #[doc(hidden)]
-    fn anew(&mut self);
+    fn scope(&self, config: &BreakerConfig) -> Self::Scope;
 }
 
-/// What a layer was told about its circuits.
+/// What can still be configured, since nobody has a handle.
 #[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct HiddenConfig(pub(super) BreakerConfig);
+pub trait Unwatched: Sharing {
+    /// Parts from what was made before a setting was changed.
+    fn anew(&mut self);
+}
 
 /// A value that is made when it is first needed, and then is the same for all clones.
 #[derive(Debug)]
@@ -217,30 +216,28 @@ impl<T> Clone for Late<T> {
 }
 
 /// All services of one layer value, and of its clones, share one circuit.
+#[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct Together(Late<ObservedCircuit>);
-
-impl Together {
-    pub(super) fn circuit(&self, config: &BreakerConfig) -> SharedCircuit {
-        self.0.get(|| Arc::new(ObservedCircuit::new(config, true, None)))
-    }
-}
 
 impl Sealed for Together {}
 
 impl Sharing for Together {
     type Scope = One;
 
-    fn scope(&self, config: &HiddenConfig) -> One {
-        One(self.circuit(&config.0))
+    fn scope(&self, config: &BreakerConfig) -> One {
+        One(self.0.get(|| Arc::new(ObservedCircuit::new(config, true, None))))
     }
+}
 
+impl Unwatched for Together {
     fn anew(&mut self) {
         *self = Self::default();
     }
 }
 
 /// Each service that the layer makes has a circuit of its own, which its clones share.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct PerService;
@@ -250,14 +247,33 @@ impl Sealed for PerService {}
 impl Sharing for PerService {
     type Scope = One;
 
-    fn scope(&self, config: &HiddenConfig) -> One {
-        One(Arc::new(ObservedCircuit::new(&config.0, true, None)))
+    fn scope(&self, config: &BreakerConfig) -> One {
+        One(Arc::new(ObservedCircuit::new(config, true, None)))
     }
+}
 
+impl Unwatched for PerService {
     fn anew(&mut self) {}
 }
 
+/// The services of a layer of which somebody has a handle: what they go through is made already, so that
+/// no setter can make another one.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Watched<T>(pub(super) T);
+
+impl<T> Sealed for Watched<T> {}
+
+impl<T: Clone> Sharing for Watched<T> {
+    type Scope = T;
+
+    fn scope(&self, _: &BreakerConfig) -> T {
+        self.0.clone()
+    }
+}
+
 /// All services of one layer value, and of its clones, share a circuit for each key.
+#[doc(hidden)]
 pub struct Keyed<F, K> {
     pub(super) key: F,
     pub(super) capacity: usize,
@@ -270,10 +286,6 @@ impl<F, K: Hash + Eq + Clone + Send + Sync + 'static> Keyed<F, K> {
         let (capacity, idle) = (10_000, Duration::from_secs(600));
         Self { key, capacity, idle, circuits: Late::default() }
     }
-
-    pub(super) fn circuits(&self, config: &BreakerConfig) -> Arc<Circuits<K>> {
-        self.circuits.get(|| Circuits::new(config.clone(), self.capacity, self.idle))
-    }
 }
 
 impl<F, K> Sealed for Keyed<F, K> {}
@@ -285,10 +297,17 @@ where
 {
     type Scope = ByKey<F, K>;
 
-    fn scope(&self, config: &HiddenConfig) -> ByKey<F, K> {
-        ByKey { key: self.key.clone(), circuits: self.circuits(&config.0) }
+    fn scope(&self, config: &BreakerConfig) -> ByKey<F, K> {
+        let make = || Circuits::new(config.clone(), self.capacity, self.idle);
+        ByKey { key: self.key.clone(), circuits: self.circuits.get(make) }
     }
+}
 
+impl<F, K> Unwatched for Keyed<F, K>
+where
+    F: Clone,
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+{
     fn anew(&mut self) {
         self.circuits = Late::default();
     }

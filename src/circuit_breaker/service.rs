@@ -54,6 +54,25 @@ impl<S, C, P> CircuitBreaker<S, C, P, One> {
     }
 }
 
+impl<S, C, P, K> CircuitBreaker<S, C, P, K> {
+    /// Returns the inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. Readiness belongs to whoever polled for it: after a call
+    /// of the inner service, or a change of it, poll this one ready again.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone. What this layer kept of its readiness is lost, so poll it ready
+    /// again.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, C, P, K, Req> Service<Req> for CircuitBreaker<S, C, P, K>
 where
     S: Service<Req>,

@@ -2,8 +2,9 @@
 
 use crate::attempt::HangAfter;
 use crate::backoff::Backoff;
-use crate::circuit::{CircuitConfig, TripRule};
+use crate::circuit::CircuitConfig;
 use crate::ratio::Ratio;
+use crate::trip::{Consecutive, TripRule};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(crate) struct SetConfig {
 
 /// So many failures in a row, with no success between, are more than bad luck; what fails now and then is
 /// avoided by its health.
-const FAILURES_IN_A_ROW: u32 = 3;
+const DEFAULT: Consecutive = Consecutive::count::<3>();
 
 impl Default for SetConfig {
     fn default() -> Self {
@@ -68,8 +69,8 @@ impl SetConfig {
     }
 
     pub(crate) fn rules(&self) -> &[TripRule] {
-        const DEFAULT: &[TripRule] = &[TripRule::consecutive(FAILURES_IN_A_ROW)];
-        if self.rules.is_empty() { DEFAULT } else { &self.rules }
+        const RULES: &[TripRule] = &[DEFAULT.rule()];
+        if self.rules.is_empty() { RULES } else { &self.rules }
     }
 
     /// Whether a rule counts successes from the beginning.

@@ -1,9 +1,11 @@
 //! One service of a set, and what is said about it.
 
 use super::cool_down::CoolDown;
+use super::weight::Weight;
 use crate::error::InvalidSetting;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -45,31 +47,23 @@ pub(crate) struct Account {
     pub(crate) rest: Arc<CoolDown>,
 }
 
-/// The weights that an endpoint can have: wide enough for all uses, and far from where sums lose them.
-const WEIGHTS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
-
-pub(crate) fn checked_weight(weight: f64) -> Result<f32, InvalidSetting> {
-    if WEIGHTS.contains(&weight) {
-        Ok(weight as f32)
-    } else {
-        Err(InvalidSetting::new("a weight", "between 0.000001 and 1000000", weight))
-    }
-}
-
 impl<S> Endpoint<S> {
     /// Takes a service under a name, which is unique in a set.
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
         Self { name: name.into(), service, weight: 1.0, tier: 0, extras: None }
     }
 
-    /// Sets its share of the traffic, in relation to the others of its tier. Default: 1. An endpoint that
-    /// is to get nothing is [drained](super::Endpoints::drain).
+    /// Sets its share of the traffic, in relation to the others of its tier: a [`Weight`], or a number that
+    /// is checked here. Default: 1. An endpoint that is to get nothing is [drained](super::Endpoints::drain).
     ///
     /// # Errors
     ///
-    /// When it is zero, negative, infinite, not a number, or not between 10⁻⁶ and 10⁶.
-    pub fn weight(mut self, weight: f64) -> Result<Self, InvalidSetting> {
-        self.weight = checked_weight(weight)?;
+    /// When it is a number that is no [`Weight`].
+    pub fn weight(
+        mut self,
+        weight: impl TryInto<Weight, Error: Into<InvalidSetting>>,
+    ) -> Result<Self, InvalidSetting> {
+        self.weight = weight.try_into().map_err(Into::into)?.get() as f32;
         Ok(self)
     }
 
@@ -94,16 +88,9 @@ impl<S> Endpoint<S> {
 
     /// Sets how many calls may be in flight to it, up to the ends of their bodies. Default: as the
     /// [layer](crate::balance::BalanceLayer::max_in_flight) says.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn max_in_flight(mut self, calls: u32) -> Result<Self, InvalidSetting> {
-        if calls == 0 {
-            return Err(InvalidSetting::new("the calls in flight", "at least 1", 0.0));
-        }
-        self.extras().max_in_flight = Some(calls);
-        Ok(self)
+    pub fn max_in_flight(mut self, calls: NonZeroU32) -> Self {
+        self.extras().max_in_flight = Some(calls.get());
+        self
     }
 
     /// Adds a label for the [filter](crate::balance::BalanceLayer::allow) to read, such as a model that it serves.

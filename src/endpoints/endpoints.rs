@@ -3,13 +3,14 @@
 use super::availability::Availability;
 use super::config::SetConfig;
 use super::content::{Changes, Content};
-use super::endpoint::{Endpoint, EndpointInfo, checked_weight};
+use super::endpoint::{Endpoint, EndpointInfo};
 use super::failure_state::OutcomeCounts;
 use super::gate::Beginning;
 use super::health::Health;
 use super::set::{Band, CHUNK, Member, Snapshot};
 use super::set_state::SetState;
 use super::situation::Situation;
+use super::weight::Weight;
 use crate::clock;
 use crate::error::InvalidSetting;
 use crate::ewma::Tick;
@@ -166,8 +167,12 @@ impl<S> Endpoints<S> {
     /// # Errors
     ///
     /// As [`Endpoint::weight`].
-    pub fn reweight(&self, name: &str, weight: f64) -> Result<bool, InvalidSetting> {
-        let weight = checked_weight(weight)?;
+    pub fn reweight(
+        &self,
+        name: &str,
+        weight: impl TryInto<Weight, Error: Into<InvalidSetting>>,
+    ) -> Result<bool, InvalidSetting> {
+        let weight = weight.try_into().map_err(Into::into)?.get() as f32;
         let mut content = self.shared.content.lock();
         let Some(member) = content.get(name) else { return Ok(false) };
         member.info.set_weight(weight);

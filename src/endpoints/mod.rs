@@ -37,6 +37,7 @@ mod set_state;
 mod situation;
 mod tiers;
 mod update;
+mod weight;
 mod weights;
 
 #[cfg(feature = "http")]
@@ -58,4 +59,5 @@ pub use self::{
     endpoints::{EndpointSnapshot, EndpointState, Endpoints},
     failure_state::OutcomeCounts,
     probe::{Check, Probe, Report},
+    weight::Weight,
 };

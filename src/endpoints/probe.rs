@@ -4,8 +4,8 @@ use super::checked::Checked;
 use super::endpoints::{EndpointSet, Endpoints};
 use super::set::Member;
 use crate::clock;
-use crate::error::InvalidSetting;
 use crate::ratio::Ratio;
+use crate::shortest::at_least_shortest;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -138,24 +138,17 @@ impl<S, K> Probe<S, K> {
     }
 
     /// Sets the time from the end of a check of an endpoint to the next. Default: 5 s. Each is up to a
-    /// tenth shorter or longer, so that probes don't come in step.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn interval(mut self, time: Duration) -> Result<Self, InvalidSetting> {
-        self.config.interval = longer_than_zero("the interval of a probe", time)?;
-        Ok(self)
+    /// tenth shorter or longer, so that probes don't come in step. The shortest is 1 ns, and zero counts as
+    /// that.
+    pub fn interval(mut self, time: Duration) -> Self {
+        self.config.interval = at_least_shortest(time);
+        self
     }
 
-    /// Sets after which time a check has failed. Default: 1 s.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero.
-    pub fn timeout(mut self, time: Duration) -> Result<Self, InvalidSetting> {
-        self.config.timeout = longer_than_zero("the timeout of a probe", time)?;
-        Ok(self)
+    /// Sets after which time a check has failed. Default: 1 s. The shortest is 1 ns, and zero counts as that.
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.config.timeout = at_least_shortest(time);
+        self
     }
 
     /// Sets how many checks in a row must pass before an endpoint that was down serves again. Default: 2.
@@ -169,10 +162,6 @@ impl<S, K> Probe<S, K> {
         self.config.fall = checks.get();
         self
     }
-}
-
-fn longer_than_zero(what: &'static str, time: Duration) -> Result<Duration, InvalidSetting> {
-    if time.is_zero() { Err(InvalidSetting::new(what, "longer than zero", 0.0)) } else { Ok(time) }
 }
 
 impl<S, K> Unpin for Probe<S, K> {}

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 /// Makes the answer of a fallback itself, without another service.
 ///
 /// Implemented by [`Value`], [`Respond`] and [`Unavailable`]; it can't be implemented outside.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no fallback for this request and answer",
     note = "the layer needs one of `value`, `respond` and `service`, and its closure one parameter, `Failed<Response>`"
@@ -24,14 +25,13 @@ pub trait Answer<Req, Res>: Sealed {
     /// The error of the service with this fallback.
     type Error;
 
-    #[doc(hidden)]
+    /// Keeps of the request what will be needed.
     fn keep(&self, request: &Req) -> Self::Kept;
 
-    #[doc(hidden)]
+    /// Makes the answer.
     fn answer(&self, failed: Failed<Res, Self::Kept>) -> Self::Alt;
 
     /// Takes an error that is none of the chosen outcomes; `failed` makes of it what `answer` takes.
-    #[doc(hidden)]
     fn unchosen(
         &self,
         error: BoxError,
@@ -39,8 +39,9 @@ pub trait Answer<Req, Res>: Sealed {
     ) -> Result<Self::Alt, Self::Error>;
 }
 
-/// Keeps something of a request: a closure does, and [`KeepNothing`].
-pub trait Keep<Req> {
+/// Keeps something of a request: [`KeepBy`] a closure, or [`KeepNothing`].
+#[doc(hidden)]
+pub trait Keep<Req>: Sealed {
     /// What is kept.
     type Kept;
 
@@ -48,21 +49,31 @@ pub trait Keep<Req> {
     fn keep(&self, request: &Req) -> Self::Kept;
 }
 
-impl<F, Req, Kept> Keep<Req> for F
+/// Keeps what a closure takes from the request.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct KeepBy<F>(pub(super) F);
+
+impl<F> Sealed for KeepBy<F> {}
+
+impl<F, Req, Kept> Keep<Req> for KeepBy<F>
 where
     F: Fn(&Req) -> Kept,
 {
     type Kept = Kept;
 
     fn keep(&self, request: &Req) -> Kept {
-        self(request)
+        (self.0)(request)
     }
 }
 
 /// Keeps nothing of the request.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct KeepNothing;
+
+impl Sealed for KeepNothing {}
 
 impl<Req> Keep<Req> for KeepNothing {
     type Kept = ();
@@ -71,6 +82,7 @@ impl<Req> Keep<Req> for KeepNothing {
 }
 
 /// Answers the chosen outcomes with a value; see [`FallbackLayer::value`](super::FallbackLayer::value).
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Value<F, K = KeepNothing> {
     pub(super) make: F,
@@ -79,6 +91,7 @@ pub struct Value<F, K = KeepNothing> {
 
 /// Answers the chosen outcomes and every error; see
 /// [`FallbackLayer::respond`](super::FallbackLayer::respond).
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Respond<F, K = KeepNothing> {
     pub(super) make: F,
@@ -87,6 +100,7 @@ pub struct Respond<F, K = KeepNothing> {
 
 /// Answers every error with the gRPC status UNAVAILABLE; see
 /// [`FallbackLayer::unavailable`](super::FallbackLayer::unavailable).
+#[doc(hidden)]
 #[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -95,6 +109,7 @@ pub struct Unavailable;
 /// Sends the request to another service; see [`FallbackLayer::service`](super::FallbackLayer::service).
 ///
 /// The service stands in a mutex only so that it need not be `Sync`: it is cloned when it is needed.
+#[doc(hidden)]
 pub struct Backup<T>(Mutex<T>);
 
 impl<T: Clone> Backup<T> {
@@ -113,7 +128,8 @@ impl<T: Clone> Clone for Backup<T> {
     }
 }
 
-/// A layer that was not told yet what stands in for a failed answer.
+/// A layer that was not told yet what takes the place of a failed answer.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Undecided;
@@ -206,6 +222,12 @@ mod unavailable {
         ) -> Result<Response<EmptyBody>, Infallible> {
             Ok(Answer::<Req, Res>::answer(self, failed(error)))
         }
+    }
+}
+
+impl<F> fmt::Debug for KeepBy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeepBy")
     }
 }
 

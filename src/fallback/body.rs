@@ -8,6 +8,7 @@ use crate::sealed::Sealed;
 ///
 /// Implemented by [`Plain`], [`CopyWith`] and [`Slot`] where both are the same type, and by
 /// [`Http`](crate::replay::Http) for two HTTP answers; it can't be implemented outside.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "an answer of type `{Res}` and a fallback of type `{Alt}` can't be joined",
     note = "`FallbackLayer::plain()` needs both of one type; `http()` and `grpc()` join two `http::Response`s whose bodies have the same `Data`"

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "http")]
 use super::answer::Unavailable;
-use super::answer::{Backup, Keep, KeepNothing, Respond, Undecided, Value};
+use super::answer::{Backup, KeepBy, KeepNothing, Respond, Undecided, Value};
 use super::handle::FallbackHandle;
 use super::policy::{Failed, FallbackPolicy};
 use super::service::Fallback;
@@ -65,16 +65,16 @@ impl<C, P> FallbackLayer<Undecided, C, P> {
 
     /// Does the same with something kept of the request, which the second closure finds in
     /// [`Failed::kept`].
-    pub fn value_keeping<Req, Res, Alt, K, F>(
+    pub fn value_keeping<Req, Res, Kept, Alt, K, F>(
         self,
         keep: K,
         make: F,
-    ) -> FallbackLayer<Value<F, K>, C, P>
+    ) -> FallbackLayer<Value<F, KeepBy<K>>, C, P>
     where
-        K: Keep<Req>,
-        F: Fn(Failed<Res, K::Kept>) -> Alt,
+        K: Fn(&Req) -> Kept,
+        F: Fn(Failed<Res, Kept>) -> Alt,
     {
-        self.alternative(Value { make, keep })
+        self.alternative(Value { make, keep: KeepBy(keep) })
     }
 
     /// Replaces the chosen outcomes and answers every error, chosen or not, with what this closure
@@ -89,16 +89,16 @@ impl<C, P> FallbackLayer<Undecided, C, P> {
 
     /// Does the same with something kept of the request, which the second closure finds in
     /// [`Failed::kept`].
-    pub fn respond_keeping<Req, Res, Alt, K, F>(
+    pub fn respond_keeping<Req, Res, Kept, Alt, K, F>(
         self,
         keep: K,
         make: F,
-    ) -> FallbackLayer<Respond<F, K>, C, P>
+    ) -> FallbackLayer<Respond<F, KeepBy<K>>, C, P>
     where
-        K: Keep<Req>,
-        F: Fn(Failed<Res, K::Kept>) -> Alt,
+        K: Fn(&Req) -> Kept,
+        F: Fn(Failed<Res, Kept>) -> Alt,
     {
-        self.alternative(Respond { make, keep })
+        self.alternative(Respond { make, keep: KeepBy(keep) })
     }
 
     /// Sends the request to this service after the chosen outcomes, if it may be
@@ -162,10 +162,11 @@ impl<A, C, P> FallbackLayer<A, C, P> {
         self.map_kind(|_| kind)
     }
 
-    /// Returns a handle to watch the services of this layer.
-    #[must_use]
-    pub fn handle(&self) -> FallbackHandle {
-        FallbackHandle(self.policy.counts.clone())
+    /// Returns the layer with a handle to watch its services. Setters keep the handle: it counts for all
+    /// services of the layer and of its clones.
+    pub fn with_handle(self) -> (Self, FallbackHandle) {
+        let handle = FallbackHandle(self.policy.counts.clone());
+        (self, handle)
     }
 
     fn map_kind<Q>(self, map: impl FnOnce(P) -> Q) -> FallbackLayer<A, C, Q> {

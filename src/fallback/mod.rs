@@ -165,13 +165,16 @@ mod service;
 mod state;
 
 #[cfg(feature = "http")]
+#[doc(hidden)]
+pub use self::answer::Unavailable;
+#[cfg(feature = "http")]
+pub use self::body::{EmptyBody, FallbackBody};
+#[doc(hidden)]
 pub use self::{
-    answer::Unavailable,
-    body::{EmptyBody, FallbackBody},
+    answer::{Answer, Backup, Keep, KeepBy, KeepNothing, Respond, Undecided, Value},
+    body::Join,
 };
 pub use self::{
-    answer::{Answer, Backup, Keep, KeepNothing, Respond, Undecided, Value},
-    body::Join,
     error::{BackupTimeout, FallbackFailed},
     future::{AnswerFuture, BackupFuture},
     handle::{FallbackHandle, FallbackSnapshot},

@@ -84,6 +84,25 @@ impl<S, A, C, P> Fallback<S, A, C, P> {
     }
 }
 
+impl<S, A, C, P> Fallback<S, A, C, P> {
+    /// Returns the inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. Readiness belongs to whoever polled for it: after a call
+    /// of the inner service, or a change of it, poll this one ready again.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone. What this layer kept of its readiness is lost, so poll it ready
+    /// again.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, A, C, P, Req> Service<Req> for Fallback<S, A, C, P>
 where
     S: Service<Req>,

@@ -77,6 +77,7 @@ impl fmt::Debug for Event<'_> {
 }
 
 /// Finds the records in what is held; each byte is looked at once.
+#[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct EventReader {
     /// Where the record begins, and its last line.

@@ -1,6 +1,7 @@
 //! Records that are frames.
 
 /// Where the next frame begins in what is held.
+#[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct FrameReader {
     start: usize,

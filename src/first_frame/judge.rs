@@ -24,6 +24,7 @@ pub enum Verdict {
 /// Finds the records of an answer and judges them.
 ///
 /// Implemented by [`Frames`], [`Events`] and [`Messages`]; it can't be implemented outside.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not judge records",
     note = "`frames` and `messages` take a closure `Fn(&[u8]) -> Verdict`, `events` one `Fn(Event<'_>) -> Verdict`"
@@ -59,14 +60,17 @@ pub enum Sight {
 }
 
 /// Judges each frame that is not empty; see [`FirstFrameLayer::frames`](super::FirstFrameLayer::frames).
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Frames<F = fn(&[u8]) -> Verdict>(F);
 
 /// Judges each server-sent event; see [`FirstFrameLayer::events`](super::FirstFrameLayer::events).
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Events<F = fn(Event<'_>) -> Verdict>(F);
 
 /// Judges each gRPC message; see [`FirstFrameLayer::messages`](super::FirstFrameLayer::messages).
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Messages<F = fn(&[u8]) -> Verdict>(F);
 

@@ -4,6 +4,7 @@
 const PREFIX: usize = 5;
 
 /// Where the next message begins in what is held.
+#[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct MessageReader {
     start: usize,

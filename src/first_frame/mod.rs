@@ -193,13 +193,13 @@ mod service;
 mod state;
 
 pub use self::{
-    body::FirstFrameBody,
-    error::FirstFrameTimeout,
-    events::Event,
-    future::FirstFrameFuture,
-    judge::{Events, Frames, Judge, Messages, Verdict},
-    layer::FirstFrameLayer,
-    service::FirstFrame,
+    body::FirstFrameBody, error::FirstFrameTimeout, events::Event, future::FirstFrameFuture,
+    judge::Verdict, layer::FirstFrameLayer, service::FirstFrame,
 };
 #[doc(hidden)]
-pub use self::{events::EventReader, frames::FrameReader, judge::Sight, messages::MessageReader};
+pub use self::{
+    events::EventReader,
+    frames::FrameReader,
+    judge::{Events, Frames, Judge, Messages, Sight},
+    messages::MessageReader,
+};

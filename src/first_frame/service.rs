@@ -45,6 +45,25 @@ impl<S, J> FirstFrame<S, J> {
     }
 }
 
+impl<S, J> FirstFrame<S, J> {
+    /// Returns the inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. Readiness belongs to whoever polled for it: after a call
+    /// of the inner service, or a change of it, poll this one ready again.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone. What this layer kept of its readiness is lost, so poll it ready
+    /// again.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, J, A, B> Service<Request<A>> for FirstFrame<S, J>
 where
     S: Service<Request<A>, Response = Response<B>>,

@@ -5,6 +5,7 @@ use crate::histogram::{Histogram, SLICES, SliceNumber};
 use crate::ratio::Ratio;
 use crate::striped::stripe;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Latencies are remembered for so long; the slice that has begun is part of it.
@@ -184,6 +185,36 @@ impl Wait {
 
     pub(super) fn delay_now(&self) -> Option<Duration> {
         self.delay(clock::now())
+    }
+}
+
+/// The delay as a layer was configured it; what goes with it is made with the first service.
+#[derive(Clone, Debug)]
+pub(super) struct LateWait {
+    delay: Delay,
+    /// What the services of this layer and of its clones share.
+    own: Arc<OnceLock<Arc<Wait>>>,
+    /// What handles show: that of the first service, whatever was configured since they were taken.
+    pub(super) watched: Arc<OnceLock<Arc<Wait>>>,
+}
+
+impl LateWait {
+    pub(super) fn new(delay: Delay) -> Self {
+        Self { delay, own: Arc::default(), watched: Arc::default() }
+    }
+
+    /// With another delay, whose latencies begin anew. Handles are kept, unless they show a service already:
+    /// those stay with that.
+    pub(super) fn with(self, delay: Delay) -> Self {
+        let shown = self.watched.get().is_some();
+        let watched = if shown { Arc::default() } else { self.watched };
+        Self { delay, own: Arc::default(), watched }
+    }
+
+    pub(super) fn get(self) -> Arc<Wait> {
+        let wait = self.own.get_or_init(|| Arc::new(Wait::new(self.delay, clock::now())));
+        self.watched.get_or_init(|| wait.clone());
+        wait.clone()
     }
 }
 

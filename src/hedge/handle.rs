@@ -1,37 +1,28 @@
 //! What can be seen of a hedge layer from outside.
 
 use super::delay::Wait;
+use crate::reason::{ReasonCounts, reasons};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Why a hedge that was due was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Skipped {
-    NowhereElse,
-    OutOfTime,
-    OutOfBudget,
-    NotReady,
-    NotReplayable,
-    ToldNotTo,
+reasons! {
+    /// Why a hedge that was due was not sent.
+    Skipped {
+        NowhereElse => nowhere_else,
+        OutOfTime => out_of_time,
+        OutOfBudget => out_of_budget,
+        NotReady => not_ready,
+        NotReplayable => not_replayable,
+        ToldNotTo => told_not_to,
+    }
 }
 
 impl Skipped {
     /// Whether it may be otherwise one delay later.
     pub(super) const fn may_pass(self) -> bool {
         matches!(self, Self::OutOfBudget | Self::NotReady)
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::NowhereElse => "nowhere_else",
-            Self::OutOfTime => "out_of_time",
-            Self::OutOfBudget => "out_of_budget",
-            Self::NotReady => "not_ready",
-            Self::NotReplayable => "not_replayable",
-            Self::ToldNotTo => "told_not_to",
-        }
     }
 }
 
@@ -41,7 +32,7 @@ impl Skipped {
 pub(super) struct HedgeCounts {
     hedges: AtomicU64,
     won: AtomicU64,
-    skipped: [AtomicU64; 6],
+    skipped: ReasonCounts<Skipped>,
 }
 
 impl HedgeCounts {
@@ -54,7 +45,7 @@ impl HedgeCounts {
     }
 
     pub(super) fn skipped(&self, why: Skipped) {
-        self.skipped[why as usize].fetch_add(1, Relaxed);
+        self.skipped.add(why);
     }
 }
 
@@ -62,7 +53,8 @@ impl HedgeCounts {
 #[derive(Clone)]
 pub struct HedgeHandle {
     pub(super) counts: Arc<HedgeCounts>,
-    pub(super) wait: Arc<Wait>,
+    /// Of the first service that was made.
+    pub(super) wait: Arc<OnceLock<Arc<Wait>>>,
 }
 
 impl HedgeHandle {
@@ -70,9 +62,9 @@ impl HedgeHandle {
     #[must_use]
     pub fn snapshot(&self) -> HedgeSnapshot {
         let counts = &*self.counts;
-        let skipped = |why: Skipped| counts.skipped[why as usize].load(Relaxed);
+        let skipped = |why: Skipped| counts.skipped.get(why);
         HedgeSnapshot {
-            delay: self.wait.delay_now(),
+            delay: self.wait.get().and_then(|wait| wait.delay_now()),
             hedges: counts.hedges.load(Relaxed),
             won: counts.won.load(Relaxed),
             nowhere_else: skipped(Skipped::NowhereElse),
@@ -96,7 +88,8 @@ impl fmt::Debug for HedgeHandle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HedgeSnapshot {
-    /// After which time a hedge is sent; none where too few latencies are known.
+    /// After which time a hedge is sent; none where too few latencies are known, and before there is a
+    /// service.
     pub delay: Option<Duration>,
     /// Hedges that were sent.
     pub hedges: u64,
@@ -114,4 +107,22 @@ pub struct HedgeSnapshot {
     pub not_replayable: u64,
     /// The answer of an attempt asked for no other one, or for one later.
     pub told_not_to: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+
+    #[test]
+    fn each_reason_has_its_field_in_the_snapshot() {
+        let handle = HedgeHandle { counts: Arc::default(), wait: Arc::default() };
+        for (at, why) in Skipped::ALL.iter().enumerate() {
+            (0..=at).for_each(|_| handle.counts.skipped(*why));
+        }
+        let shown = format!("{:?}", handle.snapshot());
+        for (at, why) in Skipped::ALL.iter().enumerate() {
+            assert!(shown.contains(&format!(" {}: {}", why.name(), at + 1)), "{shown}: {why:?}");
+        }
+    }
 }

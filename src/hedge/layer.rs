@@ -1,6 +1,6 @@
 //! The layer, which is its own builder.
 
-use super::delay::Delay;
+use super::delay::{Delay, LateWait};
 use super::handle::HedgeHandle;
 use super::policy::HedgePolicy;
 use super::service::Hedge;
@@ -23,7 +23,7 @@ use tower_layer::Layer;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct HedgeLayer<C, P> {
-    policy: HedgePolicy<C, P>,
+    policy: HedgePolicy<C, P, LateWait>,
 }
 
 impl HedgeLayer<ErrorsOnly, Plain> {
@@ -53,9 +53,9 @@ impl HedgeLayer<GrpcClassifier, Http> {
 impl<C, P> HedgeLayer<C, P> {
     /// Sets after which time a hedge is sent: a `Duration`, or a [`Percentile`](super::Percentile) of what
     /// answers took of late. Default: the 95th percentile. With a duration of zero all attempts are sent
-    /// at once, and with `Duration::MAX` none is, unless one fails. The latencies begin anew.
+    /// at once, and with `Duration::MAX` none is, unless one fails. The latencies begin anew, for services that are made after that.
     pub fn delay(mut self, delay: impl Into<Delay>) -> Self {
-        self.policy.wait = HedgePolicy::<C, P>::wait(delay.into());
+        self.policy.wait = self.policy.wait.with(delay.into());
         self
     }
 
@@ -94,7 +94,7 @@ impl<C, P> HedgeLayer<C, P> {
 
     /// Judges by this classifier. Closures without annotated types go to [`classify_fn`](Self::classify_fn).
     pub fn classify<D>(self, classify: D) -> HedgeLayer<D, P> {
-        HedgeLayer { policy: self.policy.map(|_| classify, |kind| kind) }
+        HedgeLayer { policy: self.policy.map(|_| classify, |kind| kind, |wait| wait) }
     }
 
     /// Judges by this closure.
@@ -110,15 +110,16 @@ impl<C, P> HedgeLayer<C, P> {
         self.map_kind(|_| kind)
     }
 
-    /// Returns a handle to watch the services of this layer. A later [`delay`](Self::delay) is not seen
-    /// by it.
-    #[must_use]
-    pub fn handle(&self) -> HedgeHandle {
-        HedgeHandle { counts: self.policy.counts.clone(), wait: self.policy.wait.clone() }
+    /// Returns the layer with a handle to watch its services. Setters keep the handle: it counts for all
+    /// services of the layer and of its clones, and shows the delay of the first one that is made.
+    pub fn with_handle(self) -> (Self, HedgeHandle) {
+        let HedgePolicy { counts, wait, .. } = &self.policy;
+        let handle = HedgeHandle { counts: counts.clone(), wait: wait.watched.clone() };
+        (self, handle)
     }
 
     fn map_kind<Q>(self, map: impl FnOnce(P) -> Q) -> HedgeLayer<C, Q> {
-        HedgeLayer { policy: self.policy.map(|classify| classify, map) }
+        HedgeLayer { policy: self.policy.map(|classify| classify, map, |wait| wait) }
     }
 }
 
@@ -129,6 +130,6 @@ impl<S, C: Clone, P: Clone> Layer<S> for HedgeLayer<C, P> {
     type Service = Hedge<S, C, P>;
 
     fn layer(&self, inner: S) -> Hedge<S, C, P> {
-        Hedge::new(inner, self.policy.clone())
+        Hedge::new(inner, self.policy.clone().made())
     }
 }

@@ -28,8 +28,7 @@
 //!     sleep(Duration::from_millis(if stalls { 1_000 } else { 10 })).await;
 //!     Ok::<_, BoxError>(())
 //! });
-//! let layer = HedgeLayer::plain();
-//! let handle = layer.handle();
+//! let (layer, handle) = HedgeLayer::plain().with_handle();
 //! let mut service = ServiceBuilder::new().layer(layer).service(server);
 //!
 //! let mut slow = 0;

@@ -205,6 +205,7 @@ impl<B: Body, M> End<Response<B>> for Http<M> {
 ///
 /// Nothing is kept of a request that is sent once by its nature, and only the head of one whose body
 /// is too long.
+#[doc(hidden)]
 pub struct HttpCopies<B>(Option<(Parts, Option<Keeper<B>>)>);
 
 impl<B> fmt::Debug for HttpCopies<B> {

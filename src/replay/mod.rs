@@ -22,13 +22,16 @@ mod kind;
 mod plain;
 
 #[cfg(feature = "http")]
+#[doc(hidden)]
+pub use self::http::HttpCopies;
+#[cfg(feature = "http")]
 pub(crate) use self::http::http_kind_setters;
 pub use self::kind::Replay;
 pub use self::plain::{CopyWith, Plain, Slot};
 #[cfg(feature = "http")]
 pub use self::{
     body::{MapBody, ReplayBody, Same},
-    http::{Http, HttpCopies},
+    http::Http,
 };
 #[cfg(feature = "http")]
 pub use crate::error::RequestBodyLost;

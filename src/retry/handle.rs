@@ -1,34 +1,21 @@
 //! What can be seen of a retry layer from outside.
 
+use crate::reason::{ReasonCounts, reasons};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Why a request that failed gets no further attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GaveUp {
-    NowhereElse,
-    NotRepeatable,
-    NotReplayable,
-    OutOfRetries,
-    OutOfBudget,
-    OutOfTime,
-    ToldNotTo,
-    ToldToWaitTooLong,
-}
-
-impl GaveUp {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::NowhereElse => "nowhere_else",
-            Self::NotRepeatable => "not_repeatable",
-            Self::NotReplayable => "not_replayable",
-            Self::OutOfRetries => "out_of_retries",
-            Self::OutOfBudget => "out_of_budget",
-            Self::OutOfTime => "out_of_time",
-            Self::ToldNotTo => "told_not_to",
-            Self::ToldToWaitTooLong => "told_to_wait_too_long",
-        }
+reasons! {
+    /// Why a request that failed gets no further attempt.
+    GaveUp {
+        NowhereElse => nowhere_else,
+        NotRepeatable => not_repeatable,
+        NotReplayable => not_replayable,
+        OutOfRetries => out_of_retries,
+        OutOfBudget => out_of_budget,
+        OutOfTime => out_of_time,
+        ToldNotTo => told_not_to,
+        ToldToWaitTooLong => told_to_wait_too_long,
     }
 }
 
@@ -36,7 +23,7 @@ impl GaveUp {
 #[derive(Debug, Default)]
 pub(super) struct RetryCounts {
     retries: AtomicU64,
-    gave_up: [AtomicU64; 8],
+    gave_up: ReasonCounts<GaveUp>,
 }
 
 impl RetryCounts {
@@ -45,7 +32,7 @@ impl RetryCounts {
     }
 
     pub(super) fn gave_up(&self, why: GaveUp) {
-        self.gave_up[why as usize].fetch_add(1, Relaxed);
+        self.gave_up.add(why);
     }
 }
 
@@ -57,7 +44,7 @@ impl RetryHandle {
     /// Reads the counts; those of calls in flight may be missing.
     #[must_use]
     pub fn snapshot(&self) -> RetrySnapshot {
-        let gave_up = |why: GaveUp| self.0.gave_up[why as usize].load(Relaxed);
+        let gave_up = |why: GaveUp| self.0.gave_up.get(why);
         RetrySnapshot {
             retries: self.0.retries.load(Relaxed),
             nowhere_else: gave_up(GaveUp::NowhereElse),
@@ -100,4 +87,22 @@ pub struct RetrySnapshot {
     pub told_not_to: u64,
     /// The answer asked for a longer delay than `max_hint`.
     pub told_to_wait_too_long: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+
+    #[test]
+    fn each_reason_has_its_field_in_the_snapshot() {
+        let handle = RetryHandle(Arc::default());
+        for (at, why) in GaveUp::ALL.iter().enumerate() {
+            (0..=at).for_each(|_| handle.0.gave_up(*why));
+        }
+        let shown = format!("{:?}", handle.snapshot());
+        for (at, why) in GaveUp::ALL.iter().enumerate() {
+            assert!(shown.contains(&format!(" {}: {}", why.name(), at + 1)), "{shown}: {why:?}");
+        }
+    }
 }

@@ -133,10 +133,11 @@ impl<C, P> RetryLayer<C, P> {
         self.map_kind(|_| kind)
     }
 
-    /// Returns a handle to watch the services of this layer.
-    #[must_use]
-    pub fn handle(&self) -> RetryHandle {
-        RetryHandle(self.policy.counts.clone())
+    /// Returns the layer with a handle to watch its services. Setters keep the handle: it counts for all
+    /// services of the layer and of its clones.
+    pub fn with_handle(self) -> (Self, RetryHandle) {
+        let handle = RetryHandle(self.policy.counts.clone());
+        (self, handle)
     }
 
     fn map_kind<Q>(self, map: impl FnOnce(P) -> Q) -> RetryLayer<C, Q> {

@@ -40,14 +40,14 @@
 //! use tower_failover::retry::RetryLayer;
 //! use tower_failover::{Backoff, Budget, Outcome, Ratio};
 //!
-//! let layer = RetryLayer::http()
+//! let (layer, handle) = RetryLayer::http()
 //!     .classify(HttpClassifier::new().status(StatusCode::CONFLICT, Outcome::Failure))
 //!     .max_retries(3)
 //!     .backoff(Backoff::exponential(Duration::from_millis(20)))
 //!     .budget(Budget::new().ratio(Ratio::percent::<10>()))
 //!     .deadline(Duration::from_secs(5))
-//!     .idempotent(["/v1/embeddings"]);
-//! let handle = layer.handle();
+//!     .idempotent(["/v1/embeddings"])
+//!     .with_handle();
 //!
 //! let mut conflicts = 2;
 //! let mut service = ServiceBuilder::new().layer(layer).service(service_fn(move |_: Request<_>| {

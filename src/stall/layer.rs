@@ -2,8 +2,9 @@
 
 use super::service::Stall;
 use super::state::{Limits, MinRate};
-use crate::error::InvalidSetting;
+use crate::shortest::at_least_shortest;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 use tower_layer::Layer;
 
@@ -27,25 +28,18 @@ impl StallLayer {
     }
 
     /// Sets how long a reader may wait for the next frame, and for the first one after the head. The time
-    /// before it asks is not counted. Default: any time.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero: every body that is not there at once would break it.
-    pub fn idle(mut self, time: Duration) -> Result<Self, InvalidSetting> {
-        self.limits.idle = Some(not_zero("the idle limit of a body", time)?);
-        Ok(self)
+    /// before it asks is not counted. Default: any time. The shortest is 1 ns, and zero counts as that.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.limits.idle = Some(at_least_shortest(time));
+        self
     }
 
     /// Sets how long a reader may wait for a body in all, from its head to its end. The reader's own time
-    /// is not counted, so that a slow one is never cut off for being slow. Default: any time.
-    ///
-    /// # Errors
-    ///
-    /// When it is zero: every body that is not there at once would break it.
-    pub fn total(mut self, time: Duration) -> Result<Self, InvalidSetting> {
-        self.limits.total = Some(not_zero("the total limit of a body", time)?);
-        Ok(self)
+    /// is not counted, so that a slow one is never cut off for being slow. Default: any time. The shortest
+    /// is 1 ns, and zero counts as that.
+    pub fn total(mut self, time: Duration) -> Self {
+        self.limits.total = Some(at_least_shortest(time));
+        self
     }
 
     /// Sets the least bytes of data a second while the reader waits: whenever it has waited for `grace` in
@@ -54,27 +48,13 @@ impl StallLayer {
     /// Default: no rate.
     ///
     /// A grace that spans a few of the usual pauses takes bursts for what they are. A body that falls
-    /// silent is seen after one grace, or nearly two where much has come before.
-    ///
-    /// # Errors
-    ///
-    /// When one of them is zero: such a rate could not be broken, or would be before anything can come.
-    pub fn min_rate(
-        mut self,
-        bytes_per_second: u64,
-        grace: Duration,
-    ) -> Result<Self, InvalidSetting> {
-        if bytes_per_second == 0 {
-            return Err(InvalidSetting::new("the least rate of a body", "at least 1", 0.0));
-        }
-        let grace = not_zero("the grace of a least rate", grace)?;
-        self.limits.min_rate = Some(MinRate::new(bytes_per_second, grace));
-        Ok(self)
+    /// silent is seen after one grace, or nearly two where much has come before. The shortest grace is
+    /// 1 ns, and zero counts as that.
+    pub fn min_rate(mut self, bytes_per_second: NonZeroU64, grace: Duration) -> Self {
+        let rate = MinRate::new(bytes_per_second.get(), at_least_shortest(grace));
+        self.limits.min_rate = Some(rate);
+        self
     }
-}
-
-fn not_zero(what: &'static str, time: Duration) -> Result<Duration, InvalidSetting> {
-    if time.is_zero() { Err(InvalidSetting::new(what, "longer than zero", 0.0)) } else { Ok(time) }
 }
 
 impl<S> Layer<S> for StallLayer {

@@ -34,7 +34,7 @@
 //!     Ok::<_, Infallible>(Response::new(StreamBody::new(stream)))
 //! });
 //! let mut service = ServiceBuilder::new()
-//!     .layer(StallLayer::http().idle(Duration::from_secs(5))?)
+//!     .layer(StallLayer::http().idle(Duration::from_secs(5)))
 //!     .service(stalls);
 //!
 //! let answer = service.ready().await?.call(Request::new(())).await?;
@@ -60,14 +60,15 @@
 //! # use http_body::Frame;
 //! # use http_body_util::{BodyExt, StreamBody};
 //! # use std::convert::Infallible;
+//! use std::num::NonZeroU64;
 //! use std::time::Duration;
 //! # use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_failover::stall::{StallLayer, StallLimit, Stalled};
 //!
 //! let layer = StallLayer::http()
-//!     .idle(Duration::from_secs(5))?
-//!     .total(Duration::from_secs(600))?
-//!     .min_rate(100, Duration::from_secs(2))?;
+//!     .idle(Duration::from_secs(5))
+//!     .total(Duration::from_secs(600))
+//!     .min_rate(const { NonZeroU64::new(100).unwrap() }, Duration::from_secs(2));
 //! # let trickles = service_fn(|_: Request<()>| async {
 //! #     let byte = || async {
 //! #         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -87,11 +88,11 @@
 //!
 //! # Defaults
 //!
-//! | setter | default | zero |
+//! | setter | default | zero means |
 //! |---|---|---|
-//! | [`idle`](StallLayer::idle) | off | is refused |
-//! | [`total`](StallLayer::total) | off | is refused |
-//! | [`min_rate`](StallLayer::min_rate) | off | is refused |
+//! | [`idle`](StallLayer::idle) | off | 1 ns, the shortest |
+//! | [`total`](StallLayer::total) | off | 1 ns, the shortest |
+//! | [`min_rate`](StallLayer::min_rate) | off | for the grace 1 ns, the shortest; a rate of zero can't be written |
 //!
 //! What is long depends on what is streamed: a model may think for a minute before its next word.
 //! gRPC needs nothing of its own, so `http()` is the only constructor.

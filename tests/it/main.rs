@@ -20,6 +20,7 @@ mod props;
 mod regressions;
 mod replay;
 mod retry;
+mod setters;
 mod stall;
 mod tidy;
 mod track;

@@ -1,9 +1,9 @@
 //! The states alone: each line of their table.
 
-use super::super::tally::Reached;
 use super::super::machine::Machine;
-use super::super::rule::Action;
+use super::super::tally::Reached;
 use super::*;
+use crate::trip::Action;
 use CircuitState::{Closed, Degraded, ForcedClosed, ForcedOpen, HalfOpen, Open, Ramp};
 
 /// A machine, what it was told, and its time.

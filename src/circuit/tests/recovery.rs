@@ -1,8 +1,8 @@
 //! How a circuit comes back: open times, ramps and shares.
 
-use super::super::rule::Action;
 use super::machine::Steps;
 use super::*;
+use crate::trip::{Action, Consecutive, FailureRatio};
 use CircuitState::{Closed, Degraded, Open, Ramp};
 
 /// Opens, and lets one trial fail after another; the open times.
@@ -268,7 +268,7 @@ fn a_dwell_is_over_exactly_when_it_is() {
 /// The whole way through a circuit: the calls of a share decide about the next one
 #[test]
 fn a_degraded_circuit_follows_what_its_calls_say() {
-    let rule = TripRule::failure_ratio(ratio(0.5)).within(secs(30)).min_calls(10).degrade();
+    let rule = FailureRatio::new(ratio(0.5)).within(secs(30)).min_calls(10).degrade();
     let mut bench = Bench::new(&[rule], plainly());
     let early = bench.admitted();
     assert_eq!(bench.calls(10, BAD), Degraded);
@@ -306,7 +306,7 @@ fn a_degraded_circuit_follows_what_its_calls_say() {
 
 #[test]
 fn each_opening_is_counted_also_one_that_was_over_before_anybody_looked() {
-    let mut bench = Bench::new(&[TripRule::consecutive(1)], plainly());
+    let mut bench = Bench::new(&[Consecutive::count::<1>().into()], plainly());
     bench.calls(1, BAD);
     bench.wait(secs(1));
     bench.admitted();

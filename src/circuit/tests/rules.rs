@@ -1,20 +1,21 @@
-//! What a rule counts, when it is reached, and which rules are refused.
+//! What a rule counts, when it is reached, and what its settings mean at their ends.
 
 use super::*;
+use crate::trip::{Consecutive, FailureRatio, Failures, SlowRatio, TripRule};
 use CircuitState::{Closed, Degraded, Open};
 
-fn under(rule: TripRule) -> Bench {
-    Bench::new(&[rule], plainly())
+fn under(rule: impl Into<TripRule>) -> Bench {
+    Bench::new(&[rule.into()], plainly())
 }
 
-fn half() -> TripRule {
-    TripRule::failure_ratio(Ratio::percent::<50>())
+fn half() -> FailureRatio {
+    FailureRatio::percent::<50>()
 }
 
 /// F12
 #[test]
 fn a_window_of_ten_at_half_opens_on_the_fifth_failure_after_a_million_successes() {
-    let bench = under(half().last(10).min_calls(10));
+    let bench = under(half().last(nonzero(10)).min_calls(10));
     let many = if cfg!(miri) { 1_000 } else { 1_000_000 };
     assert_eq!(bench.calls(many, GOOD), Closed);
     assert_eq!(bench.calls(4, BAD), Closed);
@@ -24,7 +25,7 @@ fn a_window_of_ten_at_half_opens_on_the_fifth_failure_after_a_million_successes(
 /// resilience4j, `CircuitBreakerStateMachineTest`
 #[test]
 fn three_failures_of_six_open_at_half_and_two_of_five_do_not() {
-    let bench = under(half().last(100).min_calls(5));
+    let bench = under(half().last(nonzero(100)).min_calls(5));
     assert_eq!(bench.calls(3, GOOD), Closed);
     assert_eq!(bench.calls(2, BAD), Closed);
     assert_eq!(bench.calls(1, BAD), Open);
@@ -33,7 +34,7 @@ fn three_failures_of_six_open_at_half_and_two_of_five_do_not() {
 /// resilience4j, `CircuitBreakerStateMachineTest`: F F F S S opens, on a success
 #[test]
 fn a_success_may_complete_the_minimum_and_trip() {
-    for rule in [half().last(100), half().within(secs(10))] {
+    for rule in [half().last(nonzero(100)), half().within(secs(10))] {
         let bench = under(rule.min_calls(5));
         assert_eq!(bench.calls(3, BAD), Closed);
         assert_eq!(bench.calls(1, GOOD), Closed);
@@ -53,7 +54,7 @@ fn a_share_is_reached_by_exactly_that_share() {
         (1.0, 5, 5),
     ] {
         for rule in
-            [TripRule::failure_ratio(ratio(share)).last(of), TripRule::failure_ratio(ratio(share))]
+            [FailureRatio::new(ratio(share)).last(nonzero(of)), FailureRatio::new(ratio(share))]
         {
             let bench = under(rule.min_calls(of));
             assert_eq!(bench.calls(of - hits, GOOD), Closed);
@@ -70,8 +71,7 @@ fn a_share_is_reached_by_exactly_that_share() {
 
 #[test]
 fn above_a_quarter_is_26_of_100_and_not_25() {
-    let rule =
-        TripRule::failure_ratio_above(Ratio::percent::<25>()).within(secs(30)).min_calls(100);
+    let rule = FailureRatio::above(Ratio::percent::<25>()).within(secs(30)).min_calls(100);
     let bench = under(rule);
     bench.calls(75, GOOD);
     assert_eq!(bench.calls(25, BAD), Closed);
@@ -87,7 +87,7 @@ fn above_a_quarter_is_26_of_100_and_not_25() {
 /// E6: the smallest share above which there can be anything
 #[test]
 fn above_next_to_nothing_is_the_first_failure() {
-    let bench = under(TripRule::failure_ratio_above(ratio(f64::MIN_POSITIVE)).min_calls(2));
+    let bench = under(FailureRatio::above(ratio(f64::MIN_POSITIVE)).min_calls(2));
     assert_eq!(bench.calls(10, GOOD), Closed);
     assert_eq!(bench.calls(1, BAD), Open);
 }
@@ -103,7 +103,7 @@ fn a_minimum_of_none_waits_for_the_first_call() {
 
 #[test]
 fn more_than_fifty_failures_a_minute_are_fifty_one() {
-    let mut bench = under(TripRule::failures(51).within(secs(60)));
+    let mut bench = under(Failures::count::<51>().within(secs(60)));
     for _ in 0..50 {
         assert_eq!(bench.calls(1, BAD), Closed);
         bench.calls(100, GOOD);
@@ -115,7 +115,7 @@ fn more_than_fifty_failures_a_minute_are_fifty_one() {
 /// F12
 #[test]
 fn failures_that_are_a_window_old_are_forgotten() {
-    let mut bench = under(TripRule::failures(51).within(secs(60)));
+    let mut bench = under(Failures::count::<51>().within(secs(60)));
     bench.calls(50, BAD);
     bench.wait(secs(60));
     assert_eq!(bench.calls(50, BAD), Closed);
@@ -125,7 +125,7 @@ fn failures_that_are_a_window_old_are_forgotten() {
 
 #[test]
 fn failures_among_the_last_calls_are_counted_without_a_minimum() {
-    let bench = under(TripRule::failures(3).last(5));
+    let bench = under(Failures::count::<3>().last(nonzero(5)));
     bench.calls(2, BAD);
     assert_eq!(bench.calls(3, GOOD), Closed);
     assert_eq!(bench.calls(2, BAD), Closed, "the first two have slid out");
@@ -134,7 +134,7 @@ fn failures_among_the_last_calls_are_counted_without_a_minimum() {
 
 #[test]
 fn a_success_ends_failures_in_a_row_and_a_neutral_call_does_not() {
-    let mut bench = under(TripRule::consecutive(5));
+    let mut bench = under(Consecutive::count::<5>());
     bench.calls(4, BAD);
     bench.calls(1, GOOD);
     assert_eq!(bench.calls(4, BAD), Closed);
@@ -145,7 +145,7 @@ fn a_success_ends_failures_in_a_row_and_a_neutral_call_does_not() {
 
 #[test]
 fn exactly_the_limit_is_not_slow() {
-    let rule = TripRule::slow_ratio(ratio(1.0)).slower_than(secs(2)).min_calls(1);
+    let rule = SlowRatio::slower_than(secs(2)).ratio(ratio(1.0)).min_calls(1);
     let bench = under(rule);
     assert_eq!(bench.calls(50, GOOD.after(secs(2))), Closed);
     assert_eq!(bench.circuit.snapshot(bench.now).slow, 0);
@@ -160,7 +160,7 @@ fn exactly_the_limit_is_not_slow() {
 
 #[test]
 fn the_head_and_the_end_have_limits_of_their_own() {
-    let slow = TripRule::slow_ratio(ratio(1.0)).slower_than(ms(500)).ends_later_than(secs(5));
+    let slow = SlowRatio::slower_than(ms(500)).ratio(ratio(1.0)).or_ends_later_than(secs(5));
     for (head, total, state) in
         [(ms(500), secs(5), Closed), (ms(501), ms(501), Open), (ms(1), ms(5_001), Open)]
     {
@@ -171,7 +171,7 @@ fn the_head_and_the_end_have_limits_of_their_own() {
 
 #[test]
 fn calls_that_say_nothing_count_in_no_window() {
-    let bench = under(half().last(10).min_calls(2));
+    let bench = under(half().last(nonzero(10)).min_calls(2));
     for how in [NEUTRAL, DROPPED] {
         assert_eq!(bench.calls(100, how), Closed);
     }
@@ -183,9 +183,9 @@ fn calls_that_say_nothing_count_in_no_window() {
 #[test]
 fn each_rule_has_a_window_of_its_own() {
     let rules = [
-        half().last(4).min_calls(4),
-        TripRule::failures(10).within(secs(2)),
-        TripRule::consecutive(9),
+        half().last(nonzero(4)).min_calls(4).into(),
+        Failures::count::<10>().within(secs(2)).into(),
+        Consecutive::count::<9>().into(),
     ];
     let mut bench = Bench::new(&rules, plainly());
     bench.calls(3, GOOD);
@@ -200,7 +200,7 @@ fn each_rule_has_a_window_of_its_own() {
 
 #[test]
 fn the_gravest_action_wins_in_any_order_of_the_rules() {
-    let (soft, hard) = (half().min_calls(4).degrade(), half().min_calls(4));
+    let (soft, hard) = (half().min_calls(4).degrade(), half().min_calls(4).into());
     for rules in [[soft, hard], [hard, soft]] {
         assert_eq!(Bench::new(&rules, plainly()).calls(4, BAD), Open);
     }
@@ -210,7 +210,7 @@ fn the_gravest_action_wins_in_any_order_of_the_rules() {
 #[test]
 fn the_gravest_of_two_rules_that_degrade_wins_in_any_order() {
     // just at its limit, and at twice its limit
-    let (mild, harsh) = (half().min_calls(4).degrade(), TripRule::failures(2).degrade());
+    let (mild, harsh) = (half().min_calls(4).degrade(), Failures::count::<2>().degrade());
     for rules in [[mild, harsh], [harsh, mild]] {
         let bench = Bench::new(&rules, plainly());
         bench.calls(2, GOOD);
@@ -220,103 +220,127 @@ fn the_gravest_of_two_rules_that_degrade_wins_in_any_order() {
     }
 }
 
-/// D5, E6: the text says what is wrong
+/// D5, E6: a share of nothing at all is there with the first hit
 #[test]
-fn a_rule_that_makes_no_sense_is_refused_by_name() {
-    let failed = || TripRule::failure_ratio(ratio(0.5));
-    let slow = || TripRule::slow_ratio(ratio(0.5)).slower_than(secs(1));
-    let wrong = [
-        (
-            TripRule::failure_ratio(ratio(0.0)),
-            "the share at which a rule trips must be above 0, not 0",
-        ),
-        (
-            TripRule::slow_ratio(ratio(0.0)).slower_than(secs(1)),
-            "the share at which a rule trips must be above 0, not 0",
-        ),
-        (
-            TripRule::failure_ratio_above(ratio(1.0)),
-            "the share above which a rule trips must be between 0 and 1, not 1",
-        ),
-        (
-            TripRule::slow_ratio_above(ratio(1.0)).slower_than(secs(1)),
-            "the share above which a rule trips must be between 0 and 1, not 1",
-        ),
-        (
-            TripRule::failure_ratio_above(ratio(0.0)),
-            "the share above which a rule trips must be between 0 and 1, not 0",
-        ),
-        (TripRule::failures(0), "the failures at which a rule trips must be at least 1, not 0"),
-        (
-            TripRule::consecutive(0),
-            "the failures in a row at which a rule trips must be at least 1, not 0",
-        ),
-        (failed().within(Duration::ZERO), "a rule's window must be longer than zero, not 0"),
-        (failed().last(0), "the calls of a rule's window must be 1 to 1 000 000, not 0"),
-        (
-            failed().last(1_000_001),
-            "the calls of a rule's window must be 1 to 1 000 000, not 1000001",
-        ),
-        (
-            failed().last(u32::MAX),
-            "the calls of a rule's window must be 1 to 1 000 000, not 4294967295",
-        ),
-        (failed().buckets(0), "the buckets of a rule's window must be 1 to 32, not 0"),
-        (failed().buckets(33), "the buckets of a rule's window must be 1 to 32, not 33"),
-        (
-            failed().last(10).min_calls(11),
-            "min_calls must be at most the calls of the window, not 11",
-        ),
-        (
-            TripRule::failures(11).last(10),
-            "the calls of a rule's window must be at least its failures, not 10",
-        ),
-        (
-            TripRule::consecutive(5).within(secs(10)),
-            "the windows of a rule for failures in a row must be none, not 1",
-        ),
-        (
-            TripRule::consecutive(5).last(10),
-            "the windows of a rule for failures in a row must be none, not 1",
-        ),
+fn a_ratio_of_zero_is_reached_by_the_first_hit() {
+    let none = ratio(0.0);
+    let slow = SlowRatio::slower_than(secs(1));
+    let rules: [TripRule; 4] = [
+        FailureRatio::new(none).min_calls(5).into(),
+        FailureRatio::above(none).min_calls(5).into(),
+        slow.ratio(none).min_calls(5).into(),
+        slow.above(none).min_calls(5).into(),
     ];
-    for (rule, text) in wrong {
-        assert_eq!(rule.check().unwrap_err().to_string(), text, "{rule:?}");
+    for rule in rules {
+        let bench = under(rule);
+        assert_eq!(bench.calls(100, GOOD), Closed, "{rule:?}");
+        assert_eq!(bench.calls(1, BAD.after(secs(2))), Open, "{rule:?}");
     }
-    let without_time = [
-        TripRule::slow_ratio(ratio(0.5)),
-        TripRule::slow_ratio_above(ratio(0.5)),
-        failed().slower_than(secs(1)),
-        failed().ends_later_than(secs(1)),
-        TripRule::failures(5).slower_than(secs(1)),
-        TripRule::consecutive(5).ends_later_than(secs(1)),
-    ];
-    for rule in without_time {
-        let text = rule.check().unwrap_err().to_string();
-        assert!(text.contains("time") && text.contains("slow calls"), "{rule:?}: {text}");
+}
+
+/// E6
+#[test]
+fn above_a_ratio_of_one_is_never_reached() {
+    let all = ratio(1.0);
+    let rules: [TripRule; 2] =
+        [FailureRatio::above(all).into(), SlowRatio::slower_than(secs(1)).above(all).into()];
+    for rule in rules {
+        assert_eq!(under(rule).calls(1_000, BAD.after(secs(2))), Closed, "{rule:?}");
     }
-    slow().degrade().check().unwrap();
-    TripRule::failure_ratio(ratio(1.0)).check().unwrap();
+    assert_eq!(under(FailureRatio::new(all)).calls(20, BAD), Open);
+}
+
+/// E6
+#[test]
+fn min_calls_above_the_window_are_all_of_its_calls() {
+    let bench = under(half().last(nonzero(10)).min_calls(11));
+    assert_eq!(bench.calls(9, BAD), Closed);
+    assert_eq!(bench.calls(1, BAD), Open);
+    // whichever setter comes first
+    assert_eq!(
+        TripRule::from(half().last(nonzero(10)).min_calls(11)),
+        half().min_calls(10).last(nonzero(10)).into()
+    );
+}
+
+/// E6
+#[test]
+fn min_calls_of_zero_are_one() {
+    assert_eq!(under(half().min_calls(0)).calls(1, BAD), Open);
+}
+
+/// E6
+#[test]
+fn failures_above_the_window_are_all_of_its_calls() {
+    let bench = under(Failures::count::<11>().last(nonzero(10)));
+    assert_eq!(bench.calls(9, BAD), Closed);
+    assert_eq!(bench.calls(1, BAD), Open);
+    let narrowed_and_widened = Failures::count::<11>().last(nonzero(10)).last(nonzero(20));
+    assert_eq!(
+        TripRule::from(narrowed_and_widened),
+        Failures::count::<11>().last(nonzero(20)).into()
+    );
+}
+
+/// D5, E6
+#[test]
+fn a_window_of_zero_is_the_shortest() {
+    let mut bench = under(Failures::count::<2>().within(Duration::ZERO));
+    assert_eq!(bench.calls(1, BAD), Closed);
+    bench.wait(secs(1));
+    assert_eq!(bench.calls(1, BAD), Closed, "the one before is forgotten");
+    assert_eq!(bench.calls(1, BAD), Open, "both in one moment");
+    assert_eq!(
+        TripRule::from(half().within(Duration::ZERO)),
+        half().within(Duration::from_nanos(1)).into()
+    );
+}
+
+/// E6
+#[test]
+fn buckets_and_calls_of_a_window_are_brought_into_their_range() {
+    let rule = TripRule::from;
+    assert_eq!(rule(half().buckets(0)), rule(half().buckets(1)));
+    for many in [33, u16::MAX] {
+        assert_eq!(rule(half().buckets(many)), rule(half().buckets(32)));
+    }
+    assert_ne!(rule(half().buckets(31)), rule(half().buckets(32)));
+    for many in [1_000_001, u32::MAX] {
+        assert_eq!(rule(half().last(nonzero(many))), rule(half().last(nonzero(1_000_000))));
+    }
+    assert_ne!(rule(half().last(nonzero(999_999))), rule(half().last(nonzero(1_000_000))));
+}
+
+#[test]
+fn what_is_compiled_is_what_is_checked_at_run_time() {
+    assert_eq!(FailureRatio::percent::<50>(), FailureRatio::new(ratio(0.5)));
+    assert_eq!(Failures::count::<7>(), Failures::new(nonzero(7)));
+    assert_eq!(Consecutive::count::<7>(), Consecutive::new(nonzero(7)));
+    let slow = SlowRatio::slower_than(secs(1));
+    assert_eq!(slow, slow.percent::<50>());
+    assert_eq!(slow.percent::<7>(), slow.ratio(ratio(0.07)));
+    let late = SlowRatio::ending_later_than(secs(9));
+    assert_eq!(slow.or_ends_later_than(secs(9)), late.or_slower_than(secs(1)));
 }
 
 /// D4, D6, E6
 #[test]
 fn the_ends_of_what_is_right_are_taken() {
-    let failed = || TripRule::failure_ratio(ratio(0.5));
-    let right = [
-        failed(),
-        TripRule::failure_ratio(ratio(f64::MIN_POSITIVE)),
-        TripRule::failure_ratio_above(ratio(f64::MIN_POSITIVE)),
-        failed().within(Duration::MAX).buckets(32),
-        failed().within(Duration::from_nanos(1)).buckets(1),
-        failed().last(1).min_calls(1),
-        failed().last(1_000_000).min_calls(1_000_000),
-        failed().min_calls(u32::MAX),
-        TripRule::failures(10).last(10),
-        TripRule::failures(u32::MAX).within(secs(1)),
-        TripRule::consecutive(u32::MAX),
-        TripRule::slow_ratio(ratio(0.5)).ends_later_than(Duration::MAX),
-        TripRule::slow_ratio(ratio(0.5)).slower_than(Duration::ZERO),
+    let failed = || FailureRatio::new(ratio(0.5));
+    let right: [TripRule; 13] = [
+        failed().into(),
+        FailureRatio::new(ratio(f64::MIN_POSITIVE)).into(),
+        FailureRatio::above(ratio(f64::MIN_POSITIVE)).into(),
+        failed().within(Duration::MAX).buckets(32).into(),
+        failed().within(Duration::from_nanos(1)).buckets(1).into(),
+        failed().last(nonzero(1)).min_calls(1).into(),
+        failed().last(nonzero(1_000_000)).min_calls(1_000_000).into(),
+        failed().min_calls(u32::MAX).into(),
+        Failures::count::<10>().last(nonzero(10)).into(),
+        Failures::new(nonzero(u32::MAX)).within(secs(1)).into(),
+        Consecutive::new(nonzero(u32::MAX)).into(),
+        SlowRatio::ending_later_than(Duration::MAX).ratio(ratio(0.5)).into(),
+        SlowRatio::slower_than(Duration::ZERO).ratio(ratio(0.5)).into(),
     ];
     for rule in right {
         let bench = under(rule);
@@ -335,22 +359,22 @@ fn the_ends_of_what_is_right_are_taken() {
 
 #[test]
 fn a_ring_that_is_shorter_than_the_default_minimum_is_one() {
-    let bench = under(half().last(10));
+    let bench = under(half().last(nonzero(10)));
     assert_eq!(bench.calls(9, BAD), Closed);
     assert_eq!(bench.calls(1, BAD), Open);
-    let bench = under(half().last(100));
+    let bench = under(half().last(nonzero(100)));
     assert_eq!(bench.calls(19, BAD), Closed);
     assert_eq!(bench.calls(1, BAD), Open);
 }
 
 #[test]
 fn a_trial_has_the_time_of_an_answer_that_is_not_slow() {
-    let slow = |time| TripRule::slow_ratio(ratio(0.5)).slower_than(time);
+    let slow = |time| TripRule::from(SlowRatio::slower_than(time));
     let cases: [(&[TripRule], Option<Duration>, Duration); 4] = [
-        (&[half()], None, secs(1)),
-        (&[slow(secs(3)), slow(secs(2)), half()], None, secs(2)),
+        (&[half().into()], None, secs(1)),
+        (&[slow(secs(3)), slow(secs(2)), half().into()], None, secs(2)),
         (&[slow(secs(2))], Some(secs(9)), secs(9)),
-        (&[TripRule::slow_ratio(ratio(0.5)).ends_later_than(secs(5))], None, secs(5)),
+        (&[SlowRatio::ending_later_than(secs(5)).into()], None, secs(5)),
     ];
     for (rules, trial_timeout, time) in cases {
         let mut bench = Bench::new(rules, CircuitConfig { trial_timeout, ..plainly() });

@@ -1,6 +1,7 @@
 //! Several threads on one circuit.
 
 use super::*;
+use crate::trip::{Consecutive, FailureRatio, Failures};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -25,7 +26,7 @@ fn together<T: Send>(run: impl Fn() -> T + Sync) -> Vec<T> {
 #[test]
 fn threads_on_a_half_open_circuit_are_never_more_trials_than_asked_for() {
     let config = CircuitConfig { trials: 3, successes: u32::MAX, ..plainly() };
-    let bench = Bench::new(&[TripRule::consecutive(1)], config);
+    let bench = Bench::new(&[Consecutive::count::<1>().into()], config);
     bench.calls(1, BAD);
     let (inside, trials) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let most = together(|| {
@@ -51,7 +52,7 @@ fn threads_on_a_half_open_circuit_are_never_more_trials_than_asked_for() {
 fn what_threads_tell_a_circuit_adds_up_at_rest() {
     const CALLS: u64 = 10_000;
     let rules =
-        [TripRule::failures(40).within(secs(10)), TripRule::failure_ratio(ratio(0.5)).degrade()];
+        [Failures::count::<40>().within(secs(10)).into(), FailureRatio::new(ratio(0.5)).degrade()];
     let circuit = Circuit::new(&rules, CircuitConfig { ramp: ms(5), ..trial_closes() }, 5, true);
     let time = AtomicU64::new(0);
     let kinds = [GOOD, GOOD, BAD, NEUTRAL, GOOD, DROPPED, BAD];

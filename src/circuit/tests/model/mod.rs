@@ -7,6 +7,7 @@ mod plain;
 use self::counted::{Limit, Rule, Span};
 use self::plain::{Asked, Call, Model, Terms};
 use super::*;
+use crate::trip::{Consecutive, FailureRatio, Failures, SlowRatio, TripRule};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -114,35 +115,33 @@ fn config(terms: &Terms) -> CircuitConfig {
 }
 
 fn rule(rule: &Rule) -> TripRule {
-    let share = |permille| ratio(f64::from(permille) / 1_000.0);
-    let new = match (rule.limit, rule.slow) {
-        (Limit::Share { permille, above: false, .. }, None) => {
-            TripRule::failure_ratio(share(permille))
+    /// Sets the window, and what the rule does.
+    macro_rules! made {
+        ($new:expr) => {{
+            let new = match rule.span {
+                Span::Time { slice, buckets } => {
+                    $new.within(ms(slice * buckets)).buckets(buckets as u16)
+                }
+                Span::Last(calls) => $new.last(nonzero(calls as u32)),
+            };
+            if rule.degrades { new.degrade() } else { new.into() }
+        }};
+    }
+
+    match (rule.limit, rule.slow) {
+        (Limit::Share { permille, above, least }, slow) => {
+            let share = ratio(f64::from(permille) / 1_000.0);
+            match (above, slow.map(|slow| SlowRatio::slower_than(ms(slow)).min_calls(least))) {
+                (false, None) => made!(FailureRatio::new(share).min_calls(least)),
+                (true, None) => made!(FailureRatio::above(share).min_calls(least)),
+                (false, Some(slow)) => made!(slow.ratio(share)),
+                (true, Some(slow)) => made!(slow.above(share)),
+            }
         }
-        (Limit::Share { permille, above: true, .. }, None) => {
-            TripRule::failure_ratio_above(share(permille))
-        }
-        (Limit::Share { permille, above: false, .. }, Some(slow)) => {
-            TripRule::slow_ratio(share(permille)).slower_than(ms(slow))
-        }
-        (Limit::Share { permille, above: true, .. }, Some(slow)) => {
-            TripRule::slow_ratio_above(share(permille)).slower_than(ms(slow))
-        }
-        (Limit::Count(count), _) => TripRule::failures(count),
-        (Limit::InARow(count), _) => TripRule::consecutive(count),
-    };
-    let new = match (rule.limit, rule.span) {
-        (Limit::InARow(_), _) => new,
-        (_, Span::Time { slice, buckets }) => {
-            new.within(ms(slice * buckets)).buckets(buckets as u16)
-        }
-        (_, Span::Last(calls)) => new.last(calls as u32),
-    };
-    let new = match rule.limit {
-        Limit::Share { least, .. } => new.min_calls(least),
-        _ => new,
-    };
-    if rule.degrades { new.degrade() } else { new }
+        (Limit::Count(count), _) => made!(Failures::new(nonzero(count))),
+        (Limit::InARow(count), _) if rule.degrades => Consecutive::new(nonzero(count)).degrade(),
+        (Limit::InARow(count), _) => Consecutive::new(nonzero(count)).into(),
+    }
 }
 
 /// A circuit and its model, and the calls that are out.
@@ -155,7 +154,6 @@ struct Pair {
 impl Pair {
     fn new(rules: Vec<Rule>, terms: Terms, first: Era) -> Self {
         let real: Vec<_> = rules.iter().map(rule).collect();
-        real.iter().for_each(|rule| rule.check().unwrap());
         Self {
             circuit: Circuit::beginning_at(&real, config(&terms), 1, false, first),
             model: Model::new(rules, terms),
