@@ -13,6 +13,7 @@
 mod endpoints;
 mod frames;
 
+use tower_failover::trip::{FailureRatio, SlowRatio};
 use std::collections::HashMap;
 use std::env;
 use std::fmt;
@@ -27,7 +28,7 @@ use tower::retry::backoff::{
 use tower::retry::budget::{Budget as _, TpsBudget};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_failover::Attempts;
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
+use tower_failover::circuit_breaker::CircuitBreakerLayer;
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
@@ -305,9 +306,8 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
             drive(builder.layer(breaker).service(inner::<PENDING, _>()), calls, plain).await;
         }
         "breaker, after 750 calls" | "breaker, after 6000 calls" => {
-            let rule = TripRule::failure_ratio(tower_failover::Ratio::percent::<50>());
+            let rule = FailureRatio::percent::<50>();
             let layer = breaker.trip_on(rule.within(std::time::Duration::from_secs(3_600)));
-            let layer = layer.unwrap();
             let before = if case.contains("750") { 750 } else { 6_000 };
             drive(layer.layer(inner::<PENDING, _>()), before, plain).await;
             drive(layer.layer(inner::<PENDING, _>()), calls, plain).await;
@@ -316,9 +316,8 @@ async fn run<const PENDING: bool>(case: &str, calls: u64) {
             drive(HedgeLayer::plain().layer(inner::<PENDING, _>()), calls, plain).await;
         }
         "breaker, slow rule" => {
-            let rule = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>());
-            let rule = rule.slower_than(std::time::Duration::from_secs(1));
-            let service = breaker.trip_on(rule).unwrap().layer(inner::<PENDING, _>());
+            let rule = SlowRatio::slower_than(std::time::Duration::from_secs(1));
+            let service = breaker.trip_on(rule).layer(inner::<PENDING, _>());
             drive(service, calls, plain).await;
         }
         "tower timeout" => {

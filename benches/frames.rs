@@ -59,7 +59,7 @@ pub(super) async fn run<const PENDING: bool>(case: &str, frames: u64) {
         Ok::<_, Fail>(Response::new(Frames::<PENDING> { left: black_box(frames), waited: false }))
     });
     let long = Duration::from_secs(60);
-    let stall = StallLayer::http().idle(long).unwrap();
+    let stall = StallLayer::http().idle(long);
     match case {
         "frames: bare" => read(server).await,
         "frames: first frame" => read(FirstFrameLayer::http().timeout(long).layer(server)).await,
@@ -68,7 +68,7 @@ pub(super) async fn run<const PENDING: bool>(case: &str, frames: u64) {
         }
         "frames: stall" => read(stall.layer(server)).await,
         "frames: stall, all limits" => {
-            let all = stall.total(long).unwrap().min_rate(1, long).unwrap();
+            let all = stall.total(long).min_rate(std::num::NonZeroU64::MIN, long);
             read(all.layer(server)).await;
         }
         other => panic!("no case {other}"),

@@ -35,11 +35,11 @@ impl Hedger {
         let by_attempt = matches!(hedging, Hedging::Naive { .. });
         let share = Ratio::new(f64::from(percent) / 100.0).expect("a percentage");
         let mut policy = HedgePolicy::new(ErrorsOnly::new(), Plain);
-        policy.wait = HedgePolicy::<ErrorsOnly, Plain>::wait(Percentile::new(share).into());
+        policy.wait = policy.wait.with(Percentile::new(share).into());
         if by_attempt {
             policy.budget = None;
         }
-        Self { policy, by_attempt }
+        Self { policy: policy.made(), by_attempt }
     }
 
     /// A request begins; returns when its hedge is due.

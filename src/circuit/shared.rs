@@ -35,8 +35,6 @@ pub(crate) struct Circuit {
 struct Published {
     /// The period and generation while every call is let through, and else [`When::NEVER`].
     free: AtomicU64,
-    /// The same, and no rule asks when a call began.
-    quick: AtomicU64,
     /// The same while calls that are no trials count, and else [`When::NO_PERIOD`].
     flows: AtomicU64,
 }
@@ -163,13 +161,6 @@ impl Circuit {
     #[inline]
     pub(crate) fn free(&self) -> Option<Admission> {
         let when = When(self.published.0.free.load(SeqCst));
-        if when == When::NEVER { None } else { Some(Admission { when, trial: 0 }) }
-    }
-
-    /// The same where nothing is to be noted of the call either.
-    #[inline]
-    pub(crate) fn quick(&self) -> Option<Admission> {
-        let when = When(self.published.0.quick.load(SeqCst));
         if when == When::NEVER { None } else { Some(Admission { when, trial: 0 }) }
     }
 
@@ -449,9 +440,7 @@ impl Circuit {
             .0
             .flows
             .store(if flows { machine.when() } else { When::NO_PERIOD }.0, SeqCst);
-        let word = |holds| if holds { machine.when() } else { When::NEVER }.0;
-        self.published.0.free.store(word(free), SeqCst);
-        self.published.0.quick.store(word(free && !self.needs_time), SeqCst);
+        self.published.0.free.store(if free { machine.when() } else { When::NEVER }.0, SeqCst);
     }
 }
 

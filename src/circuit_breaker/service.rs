@@ -102,12 +102,9 @@ where
     #[inline(always)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let own = self.core.scope.own(&request);
-        let quick = if self.hindrance.is_none() {
-            own.find(&self.core.scope).circuit.quick()
-        } else {
-            None
-        };
-        let (admission, started) = match quick {
+        let as_usual = self.hindrance.is_none();
+        let closed = if as_usual { own.find(&self.core.scope).pass() } else { None };
+        let (admission, started) = match closed {
             Some(admission) => (admission, None),
             None => match self.ask(&own) {
                 Ok(admission) => admission,

@@ -70,6 +70,13 @@ impl ObservedCircuit {
         self.circuit.needs_time().then(clock::now)
     }
 
+    /// The right of a call while the circuit is closed and no rule asks when a call began: nothing is to be
+    /// asked or noted.
+    #[inline]
+    pub(super) fn pass(&self) -> Option<Admission> {
+        if self.circuit.needs_time() { None } else { self.circuit.free() }
+    }
+
     /// A call asks to be let through.
     pub(super) fn admit(&self) -> Result<Admission, Arc<BoxError>> {
         if let Some(admission) = self.circuit.free() {

@@ -1,5 +1,7 @@
 //! What compiles: bounds, inference and names. Most of it needs not even run.
 
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -15,7 +17,7 @@ use tower_failover::attempt::RecordBody;
 use tower_failover::circuit_breaker::{
     ByKey, CircuitBreaker, CircuitBreakerFuture, CircuitBreakerLayer, CircuitChanges,
     CircuitHandle, CircuitOpen, CircuitSnapshot, CircuitState, Keyed, KeyedHandle, One, PerService,
-    RuleSnapshot, Together, TripRule,
+    RuleSnapshot, Together, Watched,
 };
 use tower_failover::classify::{
     AtEnd, Classify, ErrorsOnly, Evidence, GrpcClassifier, HttpClassifier,
@@ -31,6 +33,7 @@ use tower_failover::replay::{
     CopyWith, Http, HttpCopies, Plain, ReplayBody, RequestBodyLost, Same, Slot,
 };
 use tower_failover::retry::{Retry, RetryFuture, RetryHandle, RetryLayer, RetrySnapshot};
+use tower_failover::trip::{Consecutive, EjectRule, FailureRatio, Failures, SlowRatio, TripRule};
 use tower_failover::{
     Attempts, Backoff, BoxError, Budget, Deadline, Hint, InvalidSetting, Jitter, Outcome, Ratio,
     Refusal, RequestPolicy,
@@ -107,7 +110,9 @@ fn everything_is_send_sync_and_static() {
     shared::<RuleSnapshot>();
     shared::<CircuitState>();
     shared::<CircuitOpen>();
-    shared::<TripRule>();
+    shared::<(TripRule, EjectRule)>();
+    shared::<(FailureRatio, SlowRatio, Failures, Consecutive)>();
+    shared::<CircuitBreakerLayer<HttpClassifier, Http, Watched<One>>>();
 }
 
 pub(crate) type PathOf = fn(&Request<Body>) -> String;
@@ -298,7 +303,7 @@ async fn plain_layers_infer() {
         .classify_fn(|result| if result.is_ok() { Outcome::Success } else { Outcome::Unsuitable });
     layer.layer(inner()).oneshot(1).await.unwrap();
     let layer = CircuitBreakerLayer::plain().keyed(|request: &u64| *request % 7);
-    let layer = layer.capacity(10).unwrap().idle(Duration::from_secs(1)).unwrap();
+    let layer = layer.capacity(nonzero(10)).idle(Duration::from_secs(1));
     layer.layer(inner()).oneshot(1).await.unwrap();
 
     FallbackLayer::plain().value(|_| 7).layer(inner()).oneshot(0).await.unwrap();

@@ -11,7 +11,7 @@ use tower_failover::attempt::RecordBody;
 use tower_failover::balance::{
     Allow, Balance, BalanceFuture, BalanceLayer, Check, Endpoint, EndpointInfo, EndpointSnapshot,
     EndpointState, Endpoints, Everyone, HttpCheck, LatencyUntil, NoEndpoint, Only, OutcomeCounts,
-    Probe, Report, TripRule,
+    Probe, Report, Weight,
 };
 use tower_failover::classify::{ErrorsOnly, GrpcClassifier, HttpClassifier};
 use tower_failover::fallback::{Failed, FallbackLayer};
@@ -50,7 +50,7 @@ fn everything_is_send_sync_and_static() {
     shared::<Report>();
     shared::<Track<Client, HttpClassifier, Http>>();
     shared::<TrackLayer<GrpcClassifier, Http>>();
-    shared::<TripRule>();
+    shared::<Weight>();
 }
 
 #[test]
@@ -155,18 +155,24 @@ async fn layers_infer() {
 
 /// E6
 #[test]
-fn what_makes_no_sense_is_refused_where_it_is_set() {
+fn a_weight_that_is_none_is_refused_where_it_is_set() {
+    use tower_failover::InvalidSetting;
+
     let endpoint = || Endpoint::new("one", Direct);
-    assert!(endpoint().weight(0.0).is_err() && endpoint().weight(f64::NAN).is_err());
-    assert!(endpoint().max_in_flight(0).is_err());
-    assert!(BalanceLayer::http().max_in_flight(0).is_err());
-    let degrades = TripRule::slow_ratio(Ratio::percent::<50>()).degrade();
-    assert!(BalanceLayer::http().eject_on(degrades).is_err());
-    let endpoints = Endpoints::from_iter([endpoint()]);
-    let probe = || endpoints.probe((|_| ready(Report::healthy())) as Look);
-    assert!(probe().interval(Duration::ZERO).is_err());
-    assert!(probe().timeout(Duration::ZERO).is_err());
-    assert!(endpoints.reweight("one", -1.0).is_err());
+    let text = |error: InvalidSetting| error.to_string();
+    for (weight, shown) in [(0.0, "0"), (f64::NAN, "NaN"), (-1.0, "-1"), (f64::INFINITY, "inf")] {
+        let told = format!("a weight must be between 0.000001 and 1000000, not {shown}");
+        assert_eq!(text(endpoint().weight(weight).unwrap_err()), told);
+        assert_eq!(text(Weight::new(weight).unwrap_err()), told);
+        let endpoints = Endpoints::from_iter([endpoint()]);
+        assert_eq!(text(endpoints.reweight("one", weight).unwrap_err()), told);
+    }
+    let weight = Weight::new(2.5).unwrap();
+    let endpoints = Endpoints::from_iter([endpoint().weight(weight).unwrap()]);
+    assert_eq!(endpoints.snapshot()[0].weight, 2.5);
+    assert!(endpoints.reweight("one", Weight::default()).unwrap());
+    assert!(!endpoints.reweight("other", weight).unwrap());
+    assert_eq!(endpoints.snapshot()[0].weight, 1.0);
 }
 
 #[tokio::test]

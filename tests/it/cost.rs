@@ -1,15 +1,18 @@
 //! What a good call costs in memory; `benches/cost.rs` counts instructions.
 
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 use tower::timeout::TimeoutLayer;
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_failover::Ratio;
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
+use tower_failover::circuit_breaker::CircuitBreakerLayer;
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::hedge::{HedgeLayer, Percentile};
 use tower_failover::retry::RetryLayer;
+use tower_failover::trip::{FailureRatio, Failures, SlowRatio, TripRule};
 
 /// Answers when it is polled for the first time, or for the second.
 async fn echo(request: u64, pending: bool) -> Result<u64, &'static str> {
@@ -74,12 +77,18 @@ fn a_good_call_with_a_deadline_allocates_nothing() {
 #[test]
 fn a_good_call_through_a_closed_breaker_allocates_nothing() {
     let half = Ratio::percent::<50>();
-    let slow = TripRule::slow_ratio(half).slower_than(Duration::from_secs(2));
-    let ring = TripRule::failure_ratio(half).last(100);
+    let slow = SlowRatio::slower_than(Duration::from_secs(2)).ratio(half);
+    let ring = FailureRatio::new(half).last(nonzero(100));
     for pending in [false, true] {
         let inner = service_fn(move |request| echo(request, pending));
-        for rule in [TripRule::failure_ratio(half), slow, ring, TripRule::failures(51)] {
-            let breaker = CircuitBreakerLayer::plain().trip_on(rule).unwrap();
+        let rules: [TripRule; 4] = [
+            FailureRatio::new(half).into(),
+            slow.into(),
+            ring.into(),
+            Failures::count::<51>().into(),
+        ];
+        for rule in rules {
+            let breaker = CircuitBreakerLayer::plain().trip_on(rule);
             let handle = breaker.handle();
             let alone = ServiceBuilder::new().layer(breaker).service(inner);
             assert_eq!(allocations(alone), 0, "{rule:?}, pending: {pending}");

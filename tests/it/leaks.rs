@@ -2,13 +2,14 @@
 
 use crate::api::{Answered, Body, Direct, PathOf, client, path_of};
 use crate::kit::Log;
+use crate::kit::settings::Watch as _;
 use http::{Request, Response};
 use http_body_util::Full;
 use std::fmt::Debug;
 use std::future::ready;
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
+use tower_failover::circuit_breaker::CircuitBreakerLayer;
 use tower_failover::classify::{AtEnd, ErrorsOnly, GrpcClassifier, GrpcCode, HttpClassifier};
 use tower_failover::fallback::{
     AnswerFuture, Degraded, Failed, FallbackLayer, KeepNothing, Respond, Value,
@@ -16,6 +17,7 @@ use tower_failover::fallback::{
 use tower_failover::hedge::{HedgeLayer, Percentile};
 use tower_failover::replay::{CopyWith, Http, Plain, ReplayBody, Same, Slot};
 use tower_failover::retry::RetryLayer;
+use tower_failover::trip::{Consecutive, Failures, TripRule};
 use tower_failover::{
     Attempts, Backoff, BoxError, Budget, Deadline, Outcome, Refusal, RequestPolicy,
 };
@@ -137,7 +139,8 @@ async fn what_a_circuit_breaker_shows_leaks_nothing() {
         text(&handle.snapshot()),
         text(&handle.changes()),
         text(&CircuitBreakerLayer::grpc().per_service()),
-        text(&TripRule::failures(51)),
+        text(&Failures::count::<51>()),
+        text(&TripRule::from(Failures::count::<51>())),
         text(&AtEnd::new(|_| Outcome::Success)),
     ]);
     for shown in shown {
@@ -187,8 +190,8 @@ async fn the_events_of_a_circuit_breaker_tell_its_name_and_no_request() {
     let broken = service_fn(|_: Request<Body>| {
         ready(Err::<Answered, BoxError>("secret-of-the-body".into()))
     });
-    let layer = CircuitBreakerLayer::http().name("shown").trip_on(TripRule::consecutive(1));
-    let layer = layer.unwrap().keyed(path_of as PathOf);
+    let layer = CircuitBreakerLayer::http().name("shown").trip_on(Consecutive::count::<1>());
+    let layer = layer.keyed(path_of as PathOf);
     for _ in 0..100 {
         layer.layer(broken).oneshot(secret_request()).await.unwrap_err();
     }

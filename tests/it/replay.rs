@@ -1,6 +1,7 @@
 //! Streaming uploads through a retry layer: what the service inside receives at each attempt.
 
 use crate::kit::Gauge;
+use crate::kit::settings::Watch as _;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};

@@ -1,6 +1,6 @@
 //! What holds for the setters, the handles and the services of all layers alike.
 
-use crate::support::{ms, secs, sleep};
+use crate::kit::{ms, secs, sleep};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};

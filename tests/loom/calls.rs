@@ -1,10 +1,9 @@
 //! Calls through a circuit: the only place of the models that knows how the circuit is told of them.
 
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit::{
-    Admission, CallVerdict, Change, Circuit, CircuitConfig, CircuitState, TripRule,
-};
+use crate::circuit::{Admission, CallVerdict, Change, Circuit, CircuitConfig, CircuitState};
 use crate::sync::{Plant, is_planted};
+use crate::trip::TripRule;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,10 @@ pub(crate) const LATER: Duration = Duration::from_secs(5);
 /// All that was forgotten has run out by then.
 pub(crate) const MUCH_LATER: Duration = Duration::from_secs(500);
 
-pub(crate) fn circuit(rule: TripRule, trials: u32, successes: u32) -> Arc<Circuit> {
-    assert!(rule.check().is_ok());
+pub(crate) fn circuit(rule: impl Into<TripRule>, trials: u32, successes: u32) -> Arc<Circuit> {
     let open_for = Backoff::constant(OPEN_FOR).jitter(Jitter::None);
     let config = CircuitConfig { open_for, trials, successes, ..CircuitConfig::default() };
-    Arc::new(Circuit::new(&[rule], config, 1, false))
+    Arc::new(Circuit::new(&[rule.into()], config, 1, false))
 }
 
 /// Asks as a service does.

@@ -1,8 +1,10 @@
 //! Answers that come when their time is over.
 
 use crate::calls::{self, LATER, OPEN_FOR};
-use crate::circuit::{Admission, Change, Circuit, CircuitState, TripRule};
+use crate::circuit::{Admission, Change, Circuit, CircuitState};
+use crate::trip::{Consecutive, Failures};
 use loom::thread;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 const EARLY: Duration = Duration::ZERO;
@@ -34,7 +36,8 @@ impl Calls {
 /// One thread trips the circuit and asks later again, as another one does, while a third one ends a call
 /// that was admitted before all that.
 fn changes_nothing(late: fn(&Circuit, Admission, Duration) -> Option<Change>) {
-    let circuit = calls::circuit(TripRule::failures(1).last(4), 1, 2);
+    let circuit =
+        calls::circuit(Failures::count::<1>().last(const { NonZeroU32::new(4).unwrap() }), 1, 2);
     let before = calls::ask(&circuit, EARLY).unwrap();
     let answered_late = {
         let circuit = circuit.clone();
@@ -82,7 +85,7 @@ pub(crate) fn a_success_from_before_the_trip_changes_nothing() {
 
 /// A12, F2
 pub(crate) fn a_trial_that_was_overtaken_changes_nothing() {
-    let circuit = calls::circuit(TripRule::consecutive(1), 1, 2);
+    let circuit = calls::circuit(Consecutive::count::<1>(), 1, 2);
     let first = calls::ask(&circuit, EARLY).unwrap();
     calls::fail(&circuit, first, EARLY);
     let hung = calls::ask(&circuit, EARLY + OPEN_FOR).unwrap();

@@ -24,7 +24,7 @@ mod permits;
 mod runner;
 mod situation;
 mod sync;
-mod trip;
+mod trips;
 mod waiting;
 mod windows;
 
@@ -56,13 +56,15 @@ mod src {
     pub mod padded;
     pub mod ratio;
     pub mod rng;
+    pub mod shortest;
     pub mod striped;
+    pub mod trip;
     pub mod waiters;
     pub mod window;
 }
 use src::{
-    backoff, budget, circuit, clock, endpoints, error, ewma, padded, ratio, rng, striped, waiters,
-    window,
+    backoff, budget, circuit, clock, endpoints, error, ewma, padded, ratio, rng, shortest, striped,
+    trip, waiters, window,
 };
 
 use explore::Floors::{AsUpdates, Both};
@@ -113,20 +115,20 @@ const MODELS: &[Model] = &[
         finds: &[Plant::NoLock],
     },
     Model {
-        name: "trip::two_failures_at_the_edge_of_a_slice_open_the_circuit_once",
-        run: trip::two_failures_at_the_edge_of_a_slice_open_the_circuit_once,
+        name: "trips::two_failures_at_the_edge_of_a_slice_open_the_circuit_once",
+        run: trips::two_failures_at_the_edge_of_a_slice_open_the_circuit_once,
         floors: Both([400, 1_000]),
         finds: &[Plant::NoLock, Plant::Relaxed],
     },
     Model {
-        name: "trip::two_failures_in_one_slice_open_the_circuit_once",
-        run: trip::two_failures_in_one_slice_open_the_circuit_once,
+        name: "trips::two_failures_in_one_slice_open_the_circuit_once",
+        run: trips::two_failures_in_one_slice_open_the_circuit_once,
         floors: Both([1_000, 1_300]),
         finds: &[Plant::NoLock, Plant::Torn],
     },
     Model {
-        name: "trip::two_failures_in_a_row_open_the_circuit_once",
-        run: trip::two_failures_in_a_row_open_the_circuit_once,
+        name: "trips::two_failures_in_a_row_open_the_circuit_once",
+        run: trips::two_failures_in_a_row_open_the_circuit_once,
         floors: Both([220, 450]),
         finds: &[Plant::NoLock, Plant::Torn],
     },

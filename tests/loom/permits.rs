@@ -1,7 +1,8 @@
 //! A half-open circuit that several callers ask at once.
 
 use crate::calls::{self, LATER, MUCH_LATER};
-use crate::circuit::{Circuit, TripRule};
+use crate::circuit::Circuit;
+use crate::trip::Consecutive;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::AtomicU32 as Shared;
 use loom::thread;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 /// A circuit whose open time is over at [`LATER`].
 fn tripped(trials: u32, successes: u32) -> Arc<Circuit> {
-    let circuit = calls::circuit(TripRule::consecutive(1), trials, successes);
+    let circuit = calls::circuit(Consecutive::count::<1>(), trials, successes);
     let admitted = calls::ask(&circuit, Duration::ZERO).unwrap();
     assert!(calls::opens(calls::fail(&circuit, admitted, Duration::ZERO)));
     circuit

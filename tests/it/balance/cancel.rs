@@ -1,5 +1,6 @@
 //! Calls that are given up, in every place where they can be.
 
+use crate::kit::settings::nonzero;
 use crate::kit::{Act, Actor, Gate, Gauge, cast, in_flight, look, ms, secs};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -220,7 +221,7 @@ async fn a_caller_that_waits_and_leaves_is_forgotten() {
 async fn a_caller_that_waits_is_polled_when_there_is_reason_to() {
     let ([a], set) = cast();
     a.act(Act::Hangs);
-    let layer = BalanceLayer::plain().max_in_flight(1).unwrap().wait_for(secs(10));
+    let layer = BalanceLayer::plain().max_in_flight(nonzero(1)).wait_for(secs(10));
     let mut balance = layer.layer(set.clone());
     let mut holds = spawn(balance.call(()));
     assert_pending!(holds.poll());

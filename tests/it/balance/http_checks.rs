@@ -129,7 +129,7 @@ async fn a_check_that_hangs_is_dropped_at_the_timeout_of_its_probe() {
     let inside = api.clone();
     let api: Api = BoxCloneSyncService::new(api);
     let set: Endpoints<_> = [Endpoint::new("a", api)].into_iter().collect();
-    let probe = set.probe(usual()).interval(secs(1)).unwrap().timeout(ms(300)).unwrap();
+    let probe = set.probe(usual()).interval(secs(1)).timeout(ms(300));
     let probe = tokio::spawn(probe.fall(NonZeroU32::MIN));
     for _ in 0..50 {
         sleep(ms(100)).await;

@@ -1,5 +1,6 @@
 //! A random life of a set, and what always holds in it.
 
+use crate::kit::settings::nonzero;
 use crate::kit::{Act, Actor, Dice, Gate, ms, now};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -42,7 +43,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let set = Endpoints::new();
         let layer =
-            BalanceLayer::plain().seed(seed).wait_for(WAIT).max_in_flight(3).unwrap().classify_fn(
+            BalanceLayer::plain().seed(seed).wait_for(WAIT).max_in_flight(nonzero(3)).classify_fn(
                 |result: Result<&String, &BoxError>| match result {
                     Ok(_) => Outcome::Success,
                     Err(error) if error.to_string() == "broken" => {

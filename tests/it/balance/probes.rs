@@ -81,7 +81,7 @@ async fn an_endpoint_that_a_probe_finds_down_gets_no_calls_until_it_has_risen() 
     let check = world.check(move |name| {
         if name == "a" && *found.lock().unwrap() { Report::down() } else { Report::healthy() }
     });
-    tokio::spawn(world.set.probe(check).interval(secs(1)).unwrap());
+    tokio::spawn(world.set.probe(check).interval(secs(1)));
     sleep(ms(4_500)).await;
     assert_eq!(
         (world.state("a"), world.state("b")),
@@ -104,7 +104,7 @@ async fn three_checks_in_a_row_must_fail_and_one_that_passes_between_starts_over
         let fails = name == "a" && count.fetch_add(1, SeqCst) % 3 != 2;
         if fails { Report::down() } else { Report::healthy() }
     });
-    tokio::spawn(world.set.probe(check).interval(secs(1)).unwrap());
+    tokio::spawn(world.set.probe(check).interval(secs(1)));
     for _ in 0..200 {
         sleep(ms(100)).await;
         assert_eq!(world.state("a"), EndpointState::Available);
@@ -136,7 +136,7 @@ async fn checks_of_one_endpoint_do_not_overlap_and_those_of_several_are_not_in_s
             Report::healthy()
         }
     };
-    tokio::spawn(world.set.probe(check).interval(ms(100)).unwrap().timeout(secs(2)).unwrap());
+    tokio::spawn(world.set.probe(check).interval(ms(100)).timeout(secs(2)));
     sleep(secs(20)).await;
     let begun = begun.lock().unwrap();
     let of = |name: &str| {
@@ -154,9 +154,7 @@ async fn checks_of_one_endpoint_do_not_overlap_and_those_of_several_are_not_in_s
 async fn a_check_that_hangs_has_failed_at_its_timeout() {
     let world = World::new(&["a"]);
     let check = |_: Named| std::future::pending::<Report>();
-    tokio::spawn(
-        world.set.probe(check).interval(secs(1)).unwrap().timeout(ms(200)).unwrap().fall(at_once()),
-    );
+    tokio::spawn(world.set.probe(check).interval(secs(1)).timeout(ms(200)).fall(at_once()));
     sleep(ms(1_300)).await;
     assert_eq!(world.state("a"), EndpointState::Down);
 }
@@ -165,7 +163,7 @@ async fn a_check_that_hangs_has_failed_at_its_timeout() {
 async fn where_all_are_down_by_a_probe_traffic_flows_all_the_same() {
     let world = World::new(&["a", "b"]);
     let check = world.check(|_| Report::down());
-    tokio::spawn(world.set.probe(check).interval(secs(1)).unwrap().fall(at_once()));
+    tokio::spawn(world.set.probe(check).interval(secs(1)).fall(at_once()));
     sleep(secs(3)).await;
     assert_eq!(world.state("a"), EndpointState::Down);
     world.call().await.expect("a broken check is no outage");
@@ -179,7 +177,7 @@ async fn a_refused_credential_counts_at_once_and_holds_also_in_a_panic() {
     let check = world.check(move |_| {
         if *fixed.lock().unwrap() { Report::healthy() } else { Report::misconfigured() }
     });
-    tokio::spawn(world.set.probe(check).interval(secs(1)).unwrap());
+    tokio::spawn(world.set.probe(check).interval(secs(1)));
     sleep(ms(1_100)).await;
     assert_eq!(world.state("a"), EndpointState::Misconfigured);
     let error = world.call().await.unwrap_err();
@@ -198,7 +196,7 @@ async fn a_degraded_endpoint_is_chosen_where_the_others_are_worse() {
         "a" => Report::degraded(Ratio::percent::<30>()),
         _ => Report::healthy(),
     });
-    tokio::spawn(world.set.probe(check).interval(secs(1)).unwrap());
+    tokio::spawn(world.set.probe(check).interval(secs(1)));
     sleep(secs(2)).await;
     for _ in 0..50 {
         assert_eq!(world.call().await.unwrap(), "b");
@@ -214,8 +212,8 @@ async fn of_several_probes_the_worst_finding_counts_and_goes_with_its_probe() {
     let world = World::new(&["a", "b"]);
     let good = world.check(|_| Report::healthy());
     let bad = world.check(|name| if name == "a" { Report::down() } else { Report::healthy() });
-    tokio::spawn(world.set.probe(good).name("connection").interval(secs(1)).unwrap());
-    let model = world.set.probe(bad).name("model").interval(secs(1)).unwrap().fall(at_once());
+    tokio::spawn(world.set.probe(good).name("connection").interval(secs(1)));
+    let model = world.set.probe(bad).name("model").interval(secs(1)).fall(at_once());
     let model = tokio::spawn(model);
     sleep(secs(3)).await;
     assert_eq!(world.state("a"), EndpointState::Down);
@@ -228,7 +226,7 @@ async fn of_several_probes_the_worst_finding_counts_and_goes_with_its_probe() {
 async fn live_failures_outrank_a_check_that_passes() {
     let world = World::new(&["a", "b"]);
     let check = |_: Named| std::future::ready(Report::healthy());
-    tokio::spawn(world.set.probe(check).interval(ms(100)).unwrap());
+    tokio::spawn(world.set.probe(check).interval(ms(100)));
     world.fails.lock().unwrap().push("a");
     let mut failed = 0;
     for _ in 0..2_000 {
@@ -242,7 +240,7 @@ async fn live_failures_outrank_a_check_that_passes() {
 async fn endpoints_that_come_later_are_checked_and_the_probe_ends_with_its_set() {
     let world = World::new(&["a", "b"]);
     let check = world.check(|name| if name == "c" { Report::down() } else { Report::healthy() });
-    let probe = world.set.probe(check).interval(secs(1)).unwrap().fall(at_once());
+    let probe = world.set.probe(check).interval(secs(1)).fall(at_once());
     let probe = tokio::spawn(probe);
     sleep(secs(2)).await;
     world.set.insert(named("c", world.fails.clone()));
@@ -254,12 +252,28 @@ async fn endpoints_that_come_later_are_checked_and_the_probe_ends_with_its_set()
 }
 
 /// D5
-#[test]
-fn an_interval_and_a_timeout_of_nothing_are_refused() {
-    let set: Endpoints<Named> = Endpoints::new();
-    let probe = || set.probe(|_: Named| std::future::ready(Report::healthy()));
-    assert!(probe().interval(Duration::ZERO).is_err());
-    assert!(probe().timeout(Duration::ZERO).is_err());
+#[tokio::test(start_paused = true)]
+async fn an_interval_and_a_timeout_of_zero_are_the_shortest() {
+    let world = World::new(&["a"]);
+    let checks = Arc::new(AtomicUsize::new(0));
+    let count = checks.clone();
+    let check = world.check(move |_| {
+        count.fetch_add(1, SeqCst);
+        Report::healthy()
+    });
+    let probe = tokio::spawn(world.set.probe(check).interval(Duration::ZERO));
+    sleep(ms(100)).await;
+    let made = checks.load(SeqCst);
+    assert!((30..=101).contains(&made), "one for each step of the timer: {made}");
+    probe.abort();
+
+    let check = |_: Named| async {
+        sleep(ms(2)).await;
+        Report::healthy()
+    };
+    tokio::spawn(world.set.probe(check).timeout(Duration::ZERO).fall(at_once()));
+    sleep(secs(6)).await;
+    assert_eq!(world.state("a"), EndpointState::Down);
 }
 
 /// J15, A17
@@ -267,7 +281,7 @@ fn an_interval_and_a_timeout_of_nothing_are_refused() {
 async fn what_a_probe_found_of_a_drained_endpoint_goes_with_it_too() {
     let world = World::new(&["a", "b"]);
     let down = |name: &str| if name == "a" { Report::down() } else { Report::healthy() };
-    let probe = tokio::spawn(world.set.probe(world.check(down)).interval(ms(50)).unwrap());
+    let probe = tokio::spawn(world.set.probe(world.check(down)).interval(ms(50)));
     sleep(secs(1)).await;
     assert_eq!(look(&world.set, "a").state, EndpointState::Down);
     assert!(world.set.drain("a"));

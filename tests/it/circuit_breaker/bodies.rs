@@ -1,9 +1,11 @@
 //! Answers whose bodies do as they are told, and what a circuit has counted of them.
 
+use crate::kit::settings::nonzero;
 use crate::kit::{Scripted, ScriptedBody, Step, response, secs};
 use http::{Request, Response};
 use tower_failover::BoxError;
-use tower_failover::circuit_breaker::{CircuitHandle, TripRule};
+use tower_failover::circuit_breaker::CircuitHandle;
+use tower_failover::trip::Failures;
 
 pub(super) type Inner = Scripted<Request<()>, Response<ScriptedBody>, ()>;
 
@@ -27,8 +29,8 @@ pub(super) fn answer<const N: usize>(
 }
 
 /// So many failures, however many calls went well.
-pub(super) fn failures(count: u32) -> TripRule {
-    TripRule::failures(count).within(secs(3_600))
+pub(super) fn failures(count: u32) -> Failures {
+    Failures::new(nonzero(count)).within(secs(3_600))
 }
 
 /// Calls that ended well, that failed, and that said nothing.

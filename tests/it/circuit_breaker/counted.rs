@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::kit::Gate;
+use crate::kit::settings::Watch as _;
 use tower::load_shed::error::Overloaded;
 use tower_failover::Refusal;
+use tower_failover::trip::Consecutive;
 
 /// An answer that is judged like this, with this evidence.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +71,7 @@ const TABLE: [(OutcomeMark, Counts, Counts); 9] = {
 #[tokio::test(start_paused = true)]
 async fn each_outcome_counts_as_the_table_says() {
     let plain = CircuitBreakerLayer::plain().classify(ByHand).open_for(always(OPEN));
-    let layer = plain.trip_on(TripRule::consecutive(2)).unwrap();
+    let layer = plain.trip_on(Consecutive::count::<2>());
     for (judged, by_default, asked_for) in TABLE {
         for (layer, expected) in
             [(layer.clone(), by_default), (layer.clone().count_throttled(), asked_for)]
@@ -120,7 +122,7 @@ async fn refusals_from_inside_are_not_counted() {
         ("tower's load shed", || Overloaded::new().into()),
     ];
     for (what, error) in inside {
-        let layer = CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(1)).unwrap();
+        let layer = CircuitBreakerLayer::plain().trip_on(Consecutive::count::<1>());
         let inner = tower::service_fn(move |()| async move { Err::<(), _>(error()) });
         let service = layer.layer(inner);
         for _ in 0..100 {
@@ -136,7 +138,7 @@ async fn refusals_from_inside_are_not_counted() {
 async fn a_circuit_is_not_held_against_the_one_outside() {
     let inner = Scene::new(breaker());
     inner.trip().await;
-    let layer = trips_on(TripRule::consecutive(1));
+    let layer = trips_on(Consecutive::count::<1>());
     let outer = layer.layer(inner.service.clone());
     for _ in 0..100 {
         let refused = refusal(outer.clone().oneshot(GOOD).await);
@@ -150,7 +152,7 @@ async fn a_circuit_is_not_held_against_the_one_outside() {
 async fn a_load_shed_inside_is_not_counted() {
     let server = server();
     let limited = tower::limit::ConcurrencyLimit::new(server.clone(), 1);
-    let layer = trips_on(TripRule::consecutive(1));
+    let layer = trips_on(Consecutive::count::<1>());
     let service = layer.layer(tower::load_shed::LoadShed::new(limited));
     let first = tokio::spawn(service.clone().oneshot(GOOD.taking(secs(1))));
     sleep(ms(1)).await;

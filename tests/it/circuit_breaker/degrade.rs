@@ -2,17 +2,19 @@
 
 use super::*;
 use crate::kit::Hostile;
+use crate::kit::settings::Watch as _;
 use tower_failover::Ratio;
 use tower_failover::fallback::{Failed, FallbackLayer};
+use tower_failover::trip::{FailureRatio, Failures, SlowRatio};
 
 const SLOW: Ask = GOOD.taking(ms(1_001));
 
 /// Degrades when half of at least ten calls took longer than a second, or failed.
 fn degrades() -> Breaker {
     let half = Ratio::percent::<50>();
-    let slow = TripRule::slow_ratio(half).slower_than(secs(1)).min_calls(10).degrade();
-    let failed = TripRule::failure_ratio(half).min_calls(10).degrade();
-    trips_on(slow).trip_on(failed).unwrap()
+    let slow = SlowRatio::slower_than(secs(1)).ratio(half).min_calls(10).degrade();
+    let failed = FailureRatio::new(half).min_calls(10).degrade();
+    trips_on(slow).trip_on(failed)
 }
 
 fn share(scene: &Scene) -> f64 {
@@ -74,7 +76,7 @@ async fn the_share_goes_down_to_a_twentieth_and_not_below() {
 
 #[tokio::test(start_paused = true)]
 async fn the_share_rises_in_steps_after_a_dwell_and_closes_it_at_the_whole() {
-    let scene = Scene::new(degrades().dwell(secs(3)).unwrap());
+    let scene = Scene::new(degrades().dwell(secs(3)));
     scene.ask_each(10, BAD).await;
     let mut shares = vec![share(&scene)];
     while scene.state() == CircuitState::Degraded {
@@ -133,7 +135,7 @@ async fn where_calls_tell_nothing_the_share_rises_only_slowly() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rule_that_opens_opens_a_degraded_circuit() {
-    let scene = Scene::new(degrades().trip_on(TripRule::failures(30)).unwrap());
+    let scene = Scene::new(degrades().trip_on(Failures::count::<30>()));
     scene.ask_each(10, BAD).await;
     assert_eq!(scene.state(), CircuitState::Degraded);
     while scene.state() == CircuitState::Degraded {
@@ -174,7 +176,7 @@ async fn a_degraded_circuit_waits_for_its_service() {
 
 #[tokio::test(start_paused = true)]
 async fn a_share_holds_also_where_each_call_that_is_admitted_makes_it_anew() {
-    let scene = Scene::new(trips_on(TripRule::failures(1).degrade()));
+    let scene = Scene::new(trips_on(Failures::count::<1>().degrade()));
     let mut admitted = 0;
     for _ in 0..200 {
         admitted += usize::from(scene.ask(BAD).await.is_ok());

@@ -1,6 +1,8 @@
 //! Where an attempt ends that has a body, and how often that is counted.
 
 use super::bodies::*;
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::{Scripted, ScriptedBody, Step, data, ms, now, secs, sleep};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -307,8 +309,8 @@ fn half_opening(trial_timeout: Duration) -> Breaker {
     let constant = tower_failover::Backoff::constant(secs(1)).jitter(tower_failover::Jitter::None);
     http()
         .trip_on(failures(1))
-        .and_then(|layer| layer.successes(1)?.trial_timeout(trial_timeout))
-        .unwrap()
+        .successes(nonzero(1))
+        .trial_timeout(trial_timeout)
         .open_for(constant)
 }
 
@@ -400,7 +402,7 @@ async fn the_end_of_an_answer_from_before_the_trip_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_that_are_reset_in_the_middle_trip_the_circuit() {
-    let layer = http().trip_on(failures(20)).unwrap();
+    let layer = http().trip_on(failures(20));
     let circuit = layer.handle();
     let service = layer.layer(streaming([data("one"), Step::Fail]));
     for call in 1..=20 {

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::kit::Log;
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use futures_util::future::join_all;
 use std::sync::Mutex;
 use std::sync::OnceLock;
+use tower_failover::trip::{FailureRatio, Failures, TripRule};
 
 const HOUR: Duration = secs(3_600);
 
@@ -61,7 +64,7 @@ async fn calls_under_way_do_not_end_what_is_forced() {
         assert_eq!((scene.state(), scene.seen().rules[0].hits), (state, 0));
 
         // nor by a trial
-        let scene = Scene::half_open(breaker().successes(1).unwrap()).await;
+        let scene = Scene::half_open(breaker().successes(nonzero(1))).await;
         for ask in [GOOD, BAD] {
             scene.circuit.reset();
             scene.trip().await;
@@ -83,8 +86,10 @@ async fn a_reset_clears_the_counts_also_when_it_is_closed() {
         scene.circuit.reset();
         assert_eq!((scene.state(), scene.seen().rules[0].hits), (CircuitState::Closed, 0));
     }
-    let half = TripRule::failure_ratio(tower_failover::Ratio::percent::<50>());
-    for rule in [half, half.last(100), TripRule::failures(20)] {
+    let half = FailureRatio::percent::<50>();
+    let rules: [TripRule; 3] =
+        [half.into(), half.last(nonzero(100)).into(), Failures::count::<20>().into()];
+    for rule in rules {
         let scene = Scene::new(trips_on(rule));
         for _ in 0..3 {
             scene.ask_each(19, BAD).await;

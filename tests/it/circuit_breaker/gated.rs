@@ -1,5 +1,7 @@
 //! Services that wait in `poll_ready` while their circuit refuses calls.
 
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::{Scripted, Woken, ms, now, secs, sleep};
 use crate::wire::bounded;
 use futures_util::FutureExt;
@@ -11,10 +13,11 @@ use tokio::task::JoinSet;
 use tokio_test::task::spawn;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::circuit_breaker::{
-    CircuitBreaker, CircuitBreakerLayer, CircuitHandle, CircuitOpen, CircuitState, TripRule,
+    CircuitBreaker, CircuitBreakerLayer, CircuitHandle, CircuitOpen, CircuitState,
 };
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::replay::Plain;
+use tower_failover::trip::Consecutive;
 use tower_failover::{Backoff, BoxError, Jitter};
 
 type Inner = Scripted<bool, ()>;
@@ -23,9 +26,9 @@ type Gated = CircuitBreaker<Inner, ErrorsOnly, Plain>;
 /// Opens at the first failure for this long, and closes at the first success.
 fn layer(open_for: Duration) -> CircuitBreakerLayer<ErrorsOnly, Plain> {
     CircuitBreakerLayer::plain()
-        .trip_on(TripRule::consecutive(1))
-        .and_then(|layer| layer.successes(1)?.trial_timeout(secs(3)))
-        .unwrap()
+        .trip_on(Consecutive::count::<1>())
+        .successes(nonzero(1))
+        .trial_timeout(secs(3))
         .open_for(Backoff::constant(open_for).jitter(Jitter::None))
         .gated()
 }
@@ -117,7 +120,7 @@ async fn a_service_that_waits_is_polled_at_most_twice_a_second() {
 /// C4: nor is one that waits behind a trial
 #[tokio::test(start_paused = true)]
 async fn a_service_that_waits_behind_a_trial_is_polled_no_more_often() {
-    let layer = layer(secs(1)).trial_timeout(secs(100)).unwrap();
+    let layer = layer(secs(1)).trial_timeout(secs(100));
     layer.layer(failing_once()).oneshot(true).await.unwrap_err();
     sleep(secs(1)).await;
     let slow = layer.layer(Scripted::new(|_| Ok::<(), BoxError>(())).taking(secs(50)));

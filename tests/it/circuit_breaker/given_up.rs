@@ -1,8 +1,9 @@
 //! Calls that their callers give up.
 
 use super::*;
+use crate::kit::settings::nonzero;
 use tower::timeout::{Timeout, error::Elapsed};
-use tower_failover::Ratio;
+use tower_failover::trip::{Consecutive, SlowRatio};
 
 /// Drops a call after so many milliseconds under way.
 async fn give_up_after(scene: &Scene, millis: u64) {
@@ -15,7 +16,7 @@ async fn give_up_after(scene: &Scene, millis: u64) {
 #[tokio::test(start_paused = true)]
 async fn a_hung_service_behind_a_timeout_trips_after_as_many_calls_as_were_told() {
     for calls in [1, 5, 20] {
-        let scene = Scene::new(trips_on(TripRule::consecutive(calls)));
+        let scene = Scene::new(trips_on(Consecutive::new(nonzero(calls))));
         let service = Timeout::new(scene.service.clone(), secs(1));
         for call in 1..=calls {
             assert_eq!(scene.state(), CircuitState::Closed, "before call {call}");
@@ -45,7 +46,7 @@ async fn with_nothing_but_defaults_twenty_given_up_calls_trip_it() {
 /// A9, F8
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_given_up_early_is_nothing() {
-    let scene = Scene::new(trips_on(TripRule::consecutive(1)));
+    let scene = Scene::new(trips_on(Consecutive::count::<1>()));
     for call in 1..=50 {
         give_up_after(&scene, 499).await;
         assert_eq!((scene.state(), scene.counts()), (CircuitState::Closed, [0, 0, call]));
@@ -57,7 +58,7 @@ async fn a_call_that_is_given_up_early_is_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_time_follows_the_latency_between_half_a_second_and_ten() {
     for (latency, hangs) in [(1, 500), (100, 500), (101, 505), (1_000, 5_000), (3_000, 10_000)] {
-        let scene = Scene::new(trips_on(TripRule::consecutive(1)));
+        let scene = Scene::new(trips_on(Consecutive::count::<1>()));
         scene.ask_each(10, GOOD.taking(ms(latency))).await;
         give_up_after(&scene, hangs - 1).await;
         assert_eq!(scene.state(), CircuitState::Closed, "{latency} ms");
@@ -69,7 +70,7 @@ async fn the_time_follows_the_latency_between_half_a_second_and_ten() {
 /// Calls that fail fast don't make a service look fast, and those that hang not slow.
 #[tokio::test(start_paused = true)]
 async fn only_good_calls_tell_the_latency() {
-    let scene = Scene::new(trips_on(TripRule::consecutive(1_000)));
+    let scene = Scene::new(trips_on(Consecutive::count::<1_000>()));
     scene.ask_each(10, GOOD.taking(secs(1))).await;
     scene.ask_each(100, BAD.taking(ms(1))).await;
     for _ in 0..20 {
@@ -84,7 +85,7 @@ async fn only_good_calls_tell_the_latency() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_can_be_told() {
-    let scene = Scene::new(trips_on(TripRule::consecutive(1)).hang_after(secs(30)));
+    let scene = Scene::new(trips_on(Consecutive::count::<1>()).hang_after(secs(30)));
     give_up_after(&scene, 29_999).await;
     assert_eq!(scene.state(), CircuitState::Closed);
     give_up_after(&scene, 30_000).await;
@@ -94,7 +95,7 @@ async fn the_time_can_be_told() {
 /// D5
 #[tokio::test(start_paused = true)]
 async fn with_a_time_of_zero_each_call_counts_that_had_to_wait() {
-    let scene = Scene::new(trips_on(TripRule::consecutive(1)).hang_after(Duration::ZERO));
+    let scene = Scene::new(trips_on(Consecutive::count::<1>()).hang_after(Duration::ZERO));
     drop(scene.call(HANGING));
     assert_eq!(scene.state(), CircuitState::Closed, "it was not polled");
     drop(scene.begin(HANGING));
@@ -103,7 +104,7 @@ async fn with_a_time_of_zero_each_call_counts_that_had_to_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn long_polls_can_be_left_at_any_time() {
-    let scene = Scene::new(trips_on(TripRule::consecutive(1)).no_hang_after());
+    let scene = Scene::new(trips_on(Consecutive::count::<1>()).no_hang_after());
     for _ in 0..100 {
         give_up_after(&scene, 3_600_000).await;
     }
@@ -113,8 +114,8 @@ async fn long_polls_can_be_left_at_any_time() {
 /// A1
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_never_polled_is_nothing_however_old_it_is() {
-    let slow = TripRule::slow_ratio(Ratio::percent::<50>()).slower_than(secs(2));
-    for layer in [breaker(), breaker().trip_on(slow).unwrap()] {
+    let slow = SlowRatio::slower_than(secs(2)).percent::<50>();
+    for layer in [breaker(), breaker().trip_on(slow)] {
         let scene = Scene::new(layer);
         for _ in 0..10 {
             let call = scene.call(HANGING);
@@ -160,7 +161,7 @@ async fn a_call_that_has_ended_is_counted_once_whatever_becomes_of_its_future() 
 /// F9: a call that is given up counts as slow where it was, too
 #[tokio::test(start_paused = true)]
 async fn a_hung_call_hits_the_rule_for_slow_calls() {
-    let slow = TripRule::slow_ratio(Ratio::percent::<50>()).slower_than(secs(2)).min_calls(3);
+    let slow = SlowRatio::slower_than(secs(2)).percent::<50>().min_calls(3);
     let scene = Scene::new(trips_on(slow));
     for _ in 0..3 {
         assert_eq!(scene.state(), CircuitState::Closed);

@@ -1,6 +1,8 @@
 //! gRPC calls, whose last word is in the head or in the trailers.
 
 use super::bodies::*;
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::{ScriptedBody, Step, ms, secs};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,10 +10,11 @@ use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt};
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState};
 use tower_failover::classify::{GrpcClassifier, GrpcCode};
 use tower_failover::replay::Http;
-use tower_failover::{BoxError, Outcome, Ratio};
+use tower_failover::trip::FailureRatio;
+use tower_failover::{BoxError, Outcome};
 
 type Breaker = CircuitBreakerLayer<GrpcClassifier, Http>;
 
@@ -105,7 +108,7 @@ async fn a_judgement_of_the_users_own_on_a_code_holds_at_the_end_too() {
 
 #[tokio::test(start_paused = true)]
 async fn good_heads_with_bad_trailers_trip_the_circuit() {
-    let layer = grpc().trip_on(failures(20)).unwrap();
+    let layer = grpc().trip_on(failures(20));
     let circuit = layer.handle();
     let service = layer.layer(streaming([MESSAGE, status("14")]));
     for call in 1..=20 {
@@ -118,7 +121,7 @@ async fn good_heads_with_bad_trailers_trip_the_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn exhausted_resources_count_only_if_that_is_asked_for() {
-    let layer = || grpc().trip_on(failures(1)).unwrap();
+    let layer = || grpc().trip_on(failures(1));
     let body = || ScriptedBody::new([MESSAGE, status("8")]);
     assert_eq!(counted(layer(), body).await, NEUTRAL);
     assert_eq!(counted(layer().count_throttled(), body).await, BAD);
@@ -154,12 +157,8 @@ fn ending(kind: usize) -> Result<Response<ScriptedBody>, BoxError> {
 /// 500 calls at once that end in all ways; each of them is counted once, as what it is.
 async fn a_crowd_is_counted() {
     const CALLS: usize = 500;
-    let all = |window: TripRule| window.last(1_000).min_calls(1_000);
-    let layer = grpc()
-        .trip_on(failures(1_000))
-        .and_then(|layer| layer.trip_on(all(TripRule::failure_ratio(Ratio::percent::<100>()))))
-        .unwrap()
-        .hang_after(secs(3_600));
+    let all = FailureRatio::percent::<100>().last(nonzero(1_000)).min_calls(1_000);
+    let layer = grpc().trip_on(failures(1_000)).trip_on(all).hang_after(secs(3_600));
     let circuit = layer.handle();
     let mut crowd = JoinSet::new();
     for call in 0..CALLS {

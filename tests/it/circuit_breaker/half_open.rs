@@ -1,12 +1,15 @@
 //! How a circuit comes back.
 
 use super::*;
-use tower_failover::{Deadline, InvalidSetting};
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
+use tower_failover::Deadline;
+use tower_failover::trip::{Consecutive, Failures, SlowRatio};
 
 /// F3, F6
 #[tokio::test(start_paused = true)]
 async fn of_two_hundred_callers_never_more_than_three_are_inside() {
-    let layer = breaker().trials(3).and_then(|layer| layer.successes(100)).unwrap();
+    let layer = breaker().trials(nonzero(3)).successes(nonzero(100));
     let scene = Arc::new(Scene::half_open(layer).await);
     let callers = (0..200).map(|caller: u64| {
         let scene = scene.clone();
@@ -37,7 +40,7 @@ async fn of_two_hundred_callers_never_more_than_three_are_inside() {
 #[tokio::test(start_paused = true)]
 async fn of_ten_thousand_callers_at_once_the_trials_are_let_through_and_nobody_else() {
     for trials in [1, 3] {
-        let layer = breaker().trials(trials).and_then(|layer| layer.successes(100)).unwrap();
+        let layer = breaker().trials(nonzero(trials)).successes(nonzero(100));
         let scene = Scene::half_open(layer).await;
         let asked = (0..10_000).map(|_| scene.ask(GOOD.taking(ms(1))));
         let asked = futures_util::future::join_all(asked).await;
@@ -63,7 +66,7 @@ async fn no_trial_comes_before_its_time() {
 #[tokio::test(start_paused = true)]
 async fn it_closes_after_as_many_successes_as_were_asked_for() {
     for successes in [1, 2, 5] {
-        let scene = Scene::half_open(breaker().successes(successes).unwrap()).await;
+        let scene = Scene::half_open(breaker().successes(nonzero(successes))).await;
         for _ in 0..successes {
             assert_ne!(scene.state(), CircuitState::Closed);
             scene.ask(GOOD).await.unwrap();
@@ -75,7 +78,7 @@ async fn it_closes_after_as_many_successes_as_were_asked_for() {
 /// F7
 #[tokio::test(start_paused = true)]
 async fn a_failed_trial_reopens_it_whatever_went_well_before() {
-    let scene = Scene::half_open(breaker().successes(3).unwrap()).await;
+    let scene = Scene::half_open(breaker().successes(nonzero(3))).await;
     scene.ask_each(2, GOOD).await;
     scene.ask(BAD).await.unwrap();
     assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
@@ -141,7 +144,7 @@ async fn the_third_trial_in_a_row_that_is_dropped_reopens_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_its_caller_gives_up_late_reopens_it() {
-    let layer = breaker().hang_after(ms(300)).trial_timeout(secs(60)).unwrap();
+    let layer = breaker().hang_after(ms(300)).trial_timeout(secs(60));
     let scene = Scene::half_open(layer).await;
     let trial = scene.begin(HANGING);
     sleep(ms(300)).await;
@@ -153,8 +156,7 @@ async fn a_trial_that_its_caller_gives_up_late_reopens_it() {
 async fn a_trial_that_is_dropped_at_its_deadline_reopens_it() {
     type Request = http::Request<()>;
     let layer = CircuitBreakerLayer::http()
-        .trip_on(TripRule::consecutive(1))
-        .unwrap()
+        .trip_on(Consecutive::count::<1>())
         .open_for(always(OPEN))
         .hang_after(secs(10));
     for (held, state) in [(99, CircuitState::HalfOpen), (100, CircuitState::Open)] {
@@ -186,7 +188,7 @@ async fn a_trial_that_is_dropped_at_its_deadline_reopens_it() {
 /// A11, A12
 #[tokio::test(start_paused = true)]
 async fn a_hung_trial_is_overtaken_after_the_trial_timeout() {
-    let scene = Scene::half_open(breaker().trial_timeout(secs(3)).unwrap()).await;
+    let scene = Scene::half_open(breaker().trial_timeout(secs(3))).await;
     let hung = scene.begin(HANGING);
     std::mem::forget(scene.call(HANGING));
     sleep(ms(2_999)).await;
@@ -216,7 +218,7 @@ async fn a_hung_trial_failed_when_its_time_was_up() {
 #[tokio::test(start_paused = true)]
 async fn what_an_overtaken_trial_says_changes_nothing() {
     for late in [GOOD, BAD] {
-        let scene = Scene::half_open(breaker().trials(2).unwrap()).await;
+        let scene = Scene::half_open(breaker().trials(nonzero(2))).await;
         let mut trial = scene.begin(late.taking(secs(12)));
         sleep(ms(1_000)).await;
         assert_eq!(scene.refusal().await.state(), CircuitState::Open);
@@ -234,7 +236,7 @@ async fn what_an_overtaken_trial_says_changes_nothing() {
 /// D16
 #[tokio::test(start_paused = true)]
 async fn an_answer_in_the_moment_of_the_trial_timeout_is_in_time() {
-    let layer = breaker().trial_timeout(secs(3)).unwrap().successes(1).unwrap();
+    let layer = breaker().trial_timeout(secs(3)).successes(nonzero(1));
     let scene = Scene::half_open(layer).await;
     scene.ask(GOOD.taking(secs(3))).await.unwrap();
     assert_eq!(scene.state(), CircuitState::Closed);
@@ -243,7 +245,7 @@ async fn an_answer_in_the_moment_of_the_trial_timeout_is_in_time() {
 /// D2: nobody can tell when an answer came that was not taken, so its trial is one that hung
 #[tokio::test(start_paused = true)]
 async fn a_trial_whose_answer_is_taken_too_late_opens_it_once_more() {
-    let scene = Scene::half_open(breaker().trial_timeout(secs(3)).unwrap()).await;
+    let scene = Scene::half_open(breaker().trial_timeout(secs(3))).await;
     let mut trial = scene.begin(GOOD.taking(secs(1)));
     tokio::time::advance(secs(3) + OPEN).await;
     assert!(
@@ -256,18 +258,17 @@ async fn a_trial_whose_answer_is_taken_too_late_opens_it_once_more() {
 
 #[tokio::test(start_paused = true)]
 async fn trials_that_are_slower_than_the_window_still_close_it() {
-    let rule = TripRule::failures(2).within(secs(1));
-    let scene = Scene::half_open(trips_on(rule).trial_timeout(secs(60)).unwrap()).await;
+    let rule = Failures::count::<2>().within(secs(1));
+    let scene = Scene::half_open(trips_on(rule).trial_timeout(secs(60))).await;
     scene.ask_each(2, GOOD.taking(secs(30))).await;
     assert_eq!(scene.state(), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_is_judged_by_the_rule_for_slow_calls_too() {
-    let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
+    let slow = SlowRatio::slower_than(secs(2)).percent::<50>();
     for (takes, state) in [(2_000, CircuitState::Closed), (2_001, CircuitState::Open)] {
-        let layer = breaker().trip_on(slow).and_then(|layer| layer.successes(1));
-        let layer = layer.and_then(|layer| layer.trial_timeout(secs(60))).unwrap();
+        let layer = breaker().trip_on(slow).successes(nonzero(1)).trial_timeout(secs(60));
         let scene = Scene::half_open(layer).await;
         scene.ask(GOOD.taking(ms(takes))).await.unwrap();
         assert_eq!(scene.state(), state, "{takes} ms");
@@ -277,8 +278,8 @@ async fn a_trial_is_judged_by_the_rule_for_slow_calls_too() {
 /// The time of the rule for slow calls is the trial's where nothing else is said.
 #[tokio::test(start_paused = true)]
 async fn a_trial_has_the_time_of_a_call_that_is_not_slow() {
-    let slow = TripRule::slow_ratio(tower_failover::Ratio::percent::<50>()).slower_than(secs(2));
-    let scene = Scene::half_open(breaker().trip_on(slow).unwrap()).await;
+    let slow = SlowRatio::slower_than(secs(2)).percent::<50>();
+    let scene = Scene::half_open(breaker().trip_on(slow)).await;
     let _hung = scene.begin(HANGING);
     sleep(ms(1_999)).await;
     assert_eq!(scene.refusal().await.state(), CircuitState::HalfOpen);
@@ -342,16 +343,32 @@ async fn on_a_ramp_the_rules_hold() {
     assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
 }
 
-#[test]
-fn times_and_numbers_of_zero_are_refused_when_they_are_set() {
-    let layer = CircuitBreakerLayer::plain;
-    let wrong: [(InvalidSetting, &str); 4] = [
-        (layer().trials(0).unwrap_err(), "the trials of a circuit"),
-        (layer().successes(0).unwrap_err(), "the successes that close a circuit"),
-        (layer().trial_timeout(Duration::ZERO).unwrap_err(), "the timeout of a trial"),
-        (layer().dwell(Duration::ZERO).unwrap_err(), "the dwell of a share"),
-    ];
-    for (error, what) in wrong {
-        assert!(error.to_string().contains(what), "{error}");
+/// D5
+#[tokio::test(start_paused = true)]
+async fn a_trial_timeout_of_zero_is_the_shortest() {
+    let layer = || breaker().successes(nonzero(1)).trial_timeout(Duration::ZERO);
+    let scene = Scene::half_open(layer()).await;
+    scene.ask(GOOD).await.unwrap();
+    assert_eq!(scene.state(), CircuitState::Closed, "it was answered at once");
+    let scene = Scene::half_open(layer()).await;
+    let _late = scene.begin(GOOD.taking(ms(2)));
+    sleep(ms(1)).await;
+    assert_eq!(scene.refusal().await.state(), CircuitState::Open);
+    assert_eq!((scene.state(), scene.seen().opened), (CircuitState::Open, 2));
+}
+
+/// D5
+#[tokio::test(start_paused = true)]
+async fn a_dwell_of_zero_is_the_shortest() {
+    let rule = Failures::count::<2>().degrade();
+    for (dwell, state) in
+        [(secs(5), CircuitState::Degraded), (Duration::ZERO, CircuitState::Closed)]
+    {
+        let scene = Scene::new(trips_on(rule).dwell(dwell));
+        scene.ask_each(2, BAD).await;
+        assert_eq!(scene.state(), CircuitState::Degraded);
+        sleep(ms(1)).await;
+        let _ = scene.ask(GOOD).await;
+        assert_eq!(scene.state(), state, "{dwell:?}");
     }
 }

@@ -19,6 +19,7 @@ mod stub;
 mod trips;
 mod wire;
 
+use crate::kit::settings::Watch as _;
 use crate::kit::{Act, Scripted, ms, secs, sleep};
 use futures_util::FutureExt;
 use std::future::Future;
@@ -31,10 +32,10 @@ use tokio_test::task::{Spawn, spawn};
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::circuit_breaker::{
     CircuitBreaker, CircuitBreakerLayer, CircuitHandle, CircuitOpen, CircuitSnapshot, CircuitState,
-    TripRule,
 };
 use tower_failover::classify::{Classify, ErrorsOnly, Evidence};
 use tower_failover::replay::Plain;
+use tower_failover::trip::{Consecutive, TripRule};
 use tower_failover::{Backoff, BoxError, Jitter, Outcome};
 
 /// What a server does with a request: it answers this, after this time.
@@ -82,12 +83,12 @@ type Breaker = CircuitBreakerLayer<AsTold, Plain>;
 
 /// Opens at the second failure in a row, for exactly 10 s.
 fn breaker() -> Breaker {
-    trips_on(TripRule::consecutive(2))
+    trips_on(Consecutive::count::<2>())
 }
 
-fn trips_on(rule: TripRule) -> Breaker {
+fn trips_on(rule: impl Into<TripRule>) -> Breaker {
     let layer = CircuitBreakerLayer::plain().classify(AsTold).open_for(always(OPEN));
-    layer.trip_on(rule).unwrap()
+    layer.trip_on(rule)
 }
 
 const OPEN: Duration = secs(10);

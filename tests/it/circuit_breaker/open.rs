@@ -1,13 +1,16 @@
 //! What callers meet while a circuit is open, and for how long.
 
 use super::*;
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::{Gate, Hostile, timed};
 use tower::buffer::Buffer;
 use tower_failover::Budget;
+use tower_failover::Refusal;
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::retry::RetryLayer;
-use tower_failover::{Ratio, Refusal};
+use tower_failover::trip::{Consecutive, FailureRatio};
 
 /// C8
 #[tokio::test(start_paused = true)]
@@ -145,7 +148,7 @@ async fn a_whole_stack_under_a_buffer_survives_it_too() {
 /// C1, C2
 #[tokio::test(start_paused = true)]
 async fn what_was_ready_while_it_was_open_is_refused_later() {
-    let (layer, server) = (breaker().successes(1).unwrap(), server());
+    let (layer, server) = (breaker().successes(nonzero(1)), server());
     let mut service = layer.layer(Hostile::new(server.clone()));
     for _ in 0..2 {
         service.ready().await.unwrap().call(BAD).await.unwrap();
@@ -237,7 +240,7 @@ async fn it_falls_back_only_after_a_good_time_that_lasts() {
 /// D7, E1, E8
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_reopenings_do_not_overflow_anything() {
-    let scene = Scene::new(growing().successes(1).unwrap());
+    let scene = Scene::new(growing().successes(nonzero(1)));
     scene.trip().await;
     for _ in 0..10_000 {
         sleep(secs(30)).await;
@@ -252,8 +255,8 @@ async fn ten_thousand_reopenings_do_not_overflow_anything() {
 /// G13
 #[tokio::test(start_paused = true)]
 async fn two_breakers_that_open_in_the_same_moment_trial_at_different_times() {
-    let layer = || CircuitBreakerLayer::plain().classify(AsTold).trip_on(TripRule::consecutive(2));
-    let scenes = [(); 8].map(|()| Scene::new(layer().unwrap()));
+    let layer = || CircuitBreakerLayer::plain().classify(AsTold).trip_on(Consecutive::count::<2>());
+    let scenes = [(); 8].map(|()| Scene::new(layer()));
     let mut times = Vec::new();
     for scene in &scenes {
         scene.trip().await;
@@ -268,7 +271,7 @@ async fn two_breakers_that_open_in_the_same_moment_trial_at_different_times() {
 /// G13: nor do those that one value of the layer has made, by service or by key, with a seed or without
 #[tokio::test(start_paused = true)]
 async fn circuits_of_one_layer_that_open_in_the_same_moment_trial_at_different_times() {
-    let layer = || CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(1)).unwrap();
+    let layer = || CircuitBreakerLayer::plain().trip_on(Consecutive::count::<1>());
     let down = tower::service_fn(|_: u64| async { Err::<(), _>(BoxError::from("down")) });
     for layer in [layer(), layer().seed(7)] {
         let mut times = Vec::new();
@@ -312,7 +315,7 @@ async fn with_a_seed_the_times_are_the_same_again() {
     let mut times = Vec::new();
     for _ in 0..2 {
         let layer = CircuitBreakerLayer::plain().classify(AsTold).seed(7);
-        let scene = Scene::new(layer.trip_on(TripRule::consecutive(2)).unwrap());
+        let scene = Scene::new(layer.trip_on(Consecutive::count::<2>()));
         scene.trip().await;
         times.push(open_time(&scene).await);
     }
@@ -372,8 +375,8 @@ fn a_runtime_can_be_shut_down_with_calls_in_every_state() {
 /// F11, L5
 #[test]
 fn a_breaker_needs_no_runtime() {
-    let half = TripRule::failure_ratio(Ratio::percent::<50>()).last(2);
-    let layer = CircuitBreakerLayer::plain().trip_on(half).unwrap();
+    let half = FailureRatio::percent::<50>().last(nonzero(2));
+    let layer = CircuitBreakerLayer::plain().trip_on(half);
     let inner = tower::service_fn(|fails: bool| async move {
         if fails { Err(BoxError::from("down")) } else { Ok(()) }
     });

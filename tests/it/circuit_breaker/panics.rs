@@ -1,10 +1,12 @@
 //! Something panics: the service, a closure of the layer's user, the caller, who listens.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use crate::kit::{Gate, Log};
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use tower_failover::trip::Consecutive;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Where {
@@ -67,7 +69,7 @@ async fn panics<F: Future>(future: F) {
 
 fn layer() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
     let layer = CircuitBreakerLayer::plain().open_for(always(OPEN));
-    layer.trip_on(TripRule::consecutive(2)).unwrap()
+    layer.trip_on(Consecutive::count::<2>())
 }
 
 const PLACES: [Where; 3] = [Where::Call, Where::FirstPoll, Where::SecondPoll];

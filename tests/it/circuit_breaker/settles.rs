@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kit::{Dice, Gauge, now, timed};
-use tower_failover::Ratio;
+use tower_failover::trip::{SlowRatio, TripRule};
 
 /// A server of which each call takes longer the more are inside: at most 80 calls a second, and 72 of
 /// them in half a second.
@@ -43,8 +43,8 @@ impl Run {
     }
 }
 
-async fn run(rule: TripRule, seed: u64) -> Run {
-    let layer = CircuitBreakerLayer::plain().seed(seed).trip_on(rule).unwrap();
+async fn run(rule: impl Into<TripRule>, seed: u64) -> Run {
+    let layer = CircuitBreakerLayer::plain().seed(seed).trip_on(rule);
     let service = layer.layer(crowded());
     let in_time = Arc::new(AtomicUsize::default());
     let passed: Arc<Vec<[AtomicUsize; 2]>> =
@@ -81,7 +81,7 @@ async fn run(rule: TripRule, seed: u64) -> Run {
 /// +- 0.15 with 2 of them.
 #[tokio::test(start_paused = true)]
 async fn a_share_settles_where_opening_and_closing_swings() {
-    let slow = TripRule::slow_ratio(Ratio::percent::<20>()).slower_than(LIMIT);
+    let slow = SlowRatio::slower_than(LIMIT).percent::<20>();
     for seed in 1..=3 {
         let degrades = run(slow.degrade(), seed).await;
         let opens = run(slow, seed).await;

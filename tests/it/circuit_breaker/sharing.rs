@@ -1,19 +1,21 @@
 //! Which services share a circuit.
 
+use crate::kit::settings::Watch as _;
 use crate::kit::{Scripted, ms, secs};
 use futures_util::FutureExt;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_failover::BoxError;
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState};
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::fallback::FallbackLayer;
 use tower_failover::replay::Plain;
 use tower_failover::retry::RetryLayer;
+use tower_failover::trip::Consecutive;
 
 /// Opens at the third failure in a row.
 fn layer() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
-    CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(3)).unwrap()
+    CircuitBreakerLayer::plain().trip_on(Consecutive::count::<3>())
 }
 
 fn down() -> Scripted<u32, ()> {
@@ -54,7 +56,7 @@ async fn the_handle_of_a_service_is_that_of_its_layer() {
 #[tokio::test(start_paused = true)]
 async fn a_setter_parts_from_what_was_made_before() {
     let before = layer();
-    let after = before.clone().name("another").trip_on(TripRule::consecutive(2)).unwrap();
+    let after = before.clone().name("another").trip_on(Consecutive::count::<2>());
     before.handle().force_open();
     assert_eq!(after.handle().state(), CircuitState::Closed);
     assert_eq!(before.handle().name(), "circuit");

@@ -1,6 +1,7 @@
 //! What counts, and for how long it opens the circuit.
 
 use super::bodies::*;
+use crate::kit::settings::Watch as _;
 use crate::kit::{ms, secs, sleep};
 use http::Request;
 use http_body_util::BodyExt;
@@ -18,7 +19,7 @@ type Breaker = CircuitBreakerLayer<HttpClassifier, Http>;
 /// Opens for a second at the first failure.
 fn breaker() -> Breaker {
     let second = Backoff::constant(secs(1)).jitter(Jitter::None);
-    CircuitBreakerLayer::http().trip_on(failures(1)).unwrap().open_for(second)
+    CircuitBreakerLayer::http().trip_on(failures(1)).open_for(second)
 }
 
 /// The circuit after a call that was answered so.

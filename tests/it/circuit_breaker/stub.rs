@@ -1,6 +1,7 @@
 //! A tonic client over retries and a circuit, against a real server.
 
 use super::bodies::{counts, failures, settled};
+use crate::kit::settings::Watch as _;
 use crate::wire::bounded;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ fn retry() -> RetryLayer<GrpcClassifier, Http> {
 async fn a_stub_over_retries_and_a_circuit_counts_each_unary_call() {
     bounded(async {
         let server = Health::serve(2).await;
-        let breaker = CircuitBreakerLayer::grpc().trip_on(failures(3)).unwrap();
+        let breaker = CircuitBreakerLayer::grpc().trip_on(failures(3));
         let circuit = breaker.handle();
         let service = ServiceBuilder::new()
             .layer(retry().body(Body::new))
@@ -96,7 +97,7 @@ async fn a_stub_over_retries_and_a_circuit_counts_each_unary_call() {
 async fn a_stub_whose_circuit_opens_is_refused_at_once_and_asks_the_server_no_more() {
     bounded(async {
         let server = Health::serve(u32::MAX).await;
-        let breaker = CircuitBreakerLayer::grpc().trip_on(failures(4)).unwrap();
+        let breaker = CircuitBreakerLayer::grpc().trip_on(failures(4));
         let circuit = breaker.handle();
         let service = ServiceBuilder::new()
             .layer(FallbackLayer::grpc().unavailable())

@@ -2,6 +2,7 @@
 
 use super::bodies::{counts, failures, settled};
 use crate::kit::ms;
+use crate::kit::settings::Watch as _;
 use crate::wire::{Server, Version, bounded, client};
 use axum::Router;
 use axum::body::Body;
@@ -57,7 +58,7 @@ fn router() -> Router {
 #[tokio::test]
 async fn the_routes_of_a_router_share_the_circuit_of_their_layer() {
     bounded(async {
-        let breaker = CircuitBreakerLayer::http().trip_on(failures(4)).unwrap();
+        let breaker = CircuitBreakerLayer::http().trip_on(failures(4));
         let circuit = breaker.handle();
         let server = Server::axum(router().layer(answering!(breaker))).await;
         for path in ["/a", "/b", "/c", "/a"] {
@@ -80,7 +81,6 @@ async fn the_routes_of_a_router_have_a_circuit_each_by_key() {
     bounded(async {
         let breaker = CircuitBreakerLayer::http()
             .trip_on(failures(2))
-            .unwrap()
             .keyed(|request: &Request<Body>| request.uri().path().to_owned());
         let circuits = breaker.handle();
         let server = Server::axum(router().layer(answering!(breaker))).await;
@@ -133,7 +133,7 @@ async fn streams_that_are_reset_trip_the_circuit_of_their_client() {
     bounded(async {
         for version in [Version::H1, Version::H2] {
             let server = Server::axum(breaking()).await;
-            let layer = CircuitBreakerLayer::http().trip_on(failures(20)).unwrap();
+            let layer = CircuitBreakerLayer::http().trip_on(failures(20));
             let circuit = layer.handle();
             let mut service = layer.layer(client(version));
             for call in 1..=20 {
@@ -155,7 +155,7 @@ async fn streams_that_are_left_count_as_nothing_and_those_that_end_as_good() {
         for version in [Version::H1, Version::H2] {
             let whole = Router::new().route("/", any(|| async { vec![7_u8; 1 << 20] }));
             let server = Server::axum(whole).await;
-            let layer = CircuitBreakerLayer::http().trip_on(failures(1)).unwrap();
+            let layer = CircuitBreakerLayer::http().trip_on(failures(1));
             let circuit = layer.handle();
             let mut service = layer.layer(client(version));
             for _ in 0..20 {
@@ -212,7 +212,7 @@ async fn a_reset_without_an_error_is_a_failure_for_grpc_and_an_end_for_http() {
 async fn connections_that_are_refused_trip_the_circuit() {
     bounded(async {
         let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let layer = CircuitBreakerLayer::http().trip_on(failures(3)).unwrap();
+        let layer = CircuitBreakerLayer::http().trip_on(failures(3));
         let circuit = layer.handle();
         let mut service = layer.layer(client(Version::H1));
         for _ in 0..3 {
@@ -238,7 +238,7 @@ async fn trailers_that_say_unavailable_trip_the_circuit_of_their_client() {
             Body::new(StreamBody::new(futures_util::stream::iter(frames)))
         };
         let server = Server::axum(Router::new().route("/", any(handler))).await;
-        let layer = CircuitBreakerLayer::grpc().trip_on(failures(20)).unwrap();
+        let layer = CircuitBreakerLayer::grpc().trip_on(failures(20));
         let circuit = layer.handle();
         let mut service = layer.layer(client(Version::H2));
         for call in 1..=20 {

@@ -10,12 +10,13 @@ use tower::load_shed::LoadShedLayer;
 use tower::timeout::TimeoutLayer;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt};
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, TripRule};
+use tower_failover::circuit_breaker::CircuitBreakerLayer;
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::fallback::{Failed, FallbackLayer};
 use tower_failover::hedge::HedgeLayer;
 use tower_failover::replay::Plain;
 use tower_failover::retry::RetryLayer;
+use tower_failover::trip::Consecutive;
 use tower_failover::{Backoff, BoxError, Budget, Jitter};
 
 /// What a fallback answers with; the services answer with the number of their job.
@@ -134,7 +135,7 @@ pub(super) fn breaker() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
 /// One that opens at each failure, for a moment.
 pub(super) fn touchy() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
     let times = Backoff::constant(ms(5)).jitter(Jitter::None);
-    breaker().open_for(times).trip_on(TripRule::consecutive(1)).unwrap()
+    breaker().open_for(times).trip_on(Consecutive::count::<1>())
 }
 
 /// One that sends a second request soon, which the limit inside refuses while the first one runs.

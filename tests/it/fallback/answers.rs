@@ -1,6 +1,7 @@
 //! Answers that the layer makes itself.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use http::StatusCode;
 use http_body::{Body, Frame};
 use http_body_util::StreamBody;

@@ -1,6 +1,7 @@
 //! A backup service: when it is called, with what, and what becomes of its errors.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use futures_util::FutureExt;
 use std::error::Error;
 use std::panic::AssertUnwindSafe;

@@ -1,6 +1,7 @@
 //! A call that is dropped leaves nothing behind, wherever it stood.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use std::future::poll_fn;
 use tokio::sync::Semaphore;
 use tower::Layer;

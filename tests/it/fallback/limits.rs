@@ -1,6 +1,7 @@
 //! The limits of a backup: its time and its budget.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use tower::Layer;
 use tower_failover::fallback::{BackupTimeout, FallbackFailed, FallbackLayer};
 use tower_failover::retry::RetryLayer;

@@ -1,6 +1,7 @@
 //! Readiness: of the first service, and of the backup.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use std::future::poll_fn;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, ServiceBuilder};

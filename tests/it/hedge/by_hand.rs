@@ -1,6 +1,7 @@
 //! Calls that are polled by hand: what is held between two polls, and after the last one.
 
 use super::{FAILS, NEVER, OK, Stage, account, by_number, staged};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Gauge, ms, secs};
 use futures_util::FutureExt;
 use std::future::Future;

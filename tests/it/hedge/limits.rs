@@ -1,6 +1,7 @@
 //! How many hedges there are, and what they never wait for.
 
 use super::{FAILS, NEVER, OK, Stage, account, by_number, staged};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Gate, Hostile, Scripted, ms, now, secs, sleep, timed};
 use crate::retry::{answer, request, upstream};
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 
 use super::web::{Reply, Web};
 use super::{NEVER, OK, staged};
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::{look, ms, numbered, secs, sleep, timed};
 use bytes::Bytes;
 use http::Request;
@@ -11,17 +13,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio_test::task::spawn;
 use tower::{Layer, ServiceExt};
 use tower_failover::balance::{Balance, BalanceLayer, EndpointSnapshot, EndpointState, Endpoints};
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState};
 use tower_failover::classify::HttpClassifier;
 use tower_failover::hedge::{Hedge, HedgeLayer, Percentile};
 use tower_failover::replay::Http;
+use tower_failover::trip::Consecutive;
 use tower_failover::{Backoff, Jitter};
 
 /// A7: neutral, also where it is older than a call that hangs
 #[tokio::test(start_paused = true)]
 async fn a_loser_does_not_open_a_circuit() {
-    let rule = TripRule::consecutive(1);
-    let breaker = CircuitBreakerLayer::plain().hang_after(ms(10)).trip_on(rule).unwrap();
+    let rule = Consecutive::count::<1>();
+    let breaker = CircuitBreakerLayer::plain().hang_after(ms(10)).trip_on(rule);
     let layer = HedgeLayer::plain().delay(ms(50)).no_budget();
     let stage = staged([(0, NEVER), (20, OK)]);
     let service = layer.layer(breaker.layer(stage.clone()));
@@ -42,10 +45,9 @@ async fn a_loser_does_not_open_a_circuit() {
 async fn a_probe_that_loses_gives_its_permit_back() {
     let times = Backoff::constant(ms(100)).jitter(Jitter::None);
     let breaker = CircuitBreakerLayer::plain()
-        .trip_on(TripRule::consecutive(1))
-        .and_then(|breaker| breaker.trials(2))
-        .and_then(|breaker| breaker.successes(2))
-        .unwrap()
+        .trip_on(Consecutive::count::<1>())
+        .trials(nonzero(2))
+        .successes(nonzero(2))
         .open_for(times);
     let stage = staged([(0, Some(Err("down"))), (0, NEVER), (20, OK), (0, OK)]);
     let service = breaker.layer(stage.clone());

@@ -1,6 +1,7 @@
 //! Services that panic in the midst of a race.
 
 use super::account;
+use crate::kit::settings::Watch as _;
 use crate::kit::{Place, Scripted, ms, sleep};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_failover::hedge::HedgeLayer;
+use tower_failover::trip::Consecutive;
 
 const PLACES: [Place; 3] = [Place::Ready, Place::Call, Place::Future(ms(5))];
 
@@ -55,7 +57,7 @@ async fn a_classifier_that_panics_takes_the_race_along() {
 /// B9: a future that panics when it is dropped is not held against those that are given up later
 #[tokio::test(start_paused = true)]
 async fn a_loser_that_panics_when_it_is_dropped_does_not_make_losers_of_others() {
-    use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, TripRule};
+    use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState};
 
     struct Fragile(bool);
     impl Drop for Fragile {
@@ -75,8 +77,8 @@ async fn a_loser_that_panics_when_it_is_dropped_does_not_make_losers_of_others()
     let layer = HedgeLayer::plain().delay(ms(50)).no_budget();
     let call = AssertUnwindSafe(layer.layer(inner).oneshot(())).catch_unwind().await;
     assert!(call.is_err());
-    let rule = TripRule::consecutive(1);
-    let breaker = CircuitBreakerLayer::plain().hang_after(ms(10)).trip_on(rule).unwrap();
+    let rule = Consecutive::count::<1>();
+    let breaker = CircuitBreakerLayer::plain().hang_after(ms(10)).trip_on(rule);
     let hanging =
         breaker.layer(tower::service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
     let _ = tokio::time::timeout(ms(20), hanging.oneshot(())).await;

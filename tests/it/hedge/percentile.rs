@@ -1,5 +1,6 @@
 //! The delay that follows the latencies.
 
+use crate::kit::settings::Watch as _;
 use crate::kit::{ms, secs, sleep};
 use std::time::Duration;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};

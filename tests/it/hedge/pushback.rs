@@ -2,6 +2,7 @@
 
 use super::web::{Reply, Web};
 use crate::kit::ms;
+use crate::kit::settings::Watch as _;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;

@@ -1,5 +1,6 @@
 //! Requests, answers, errors and futures of all kinds.
 
+use crate::kit::settings::Watch as _;
 use crate::kit::{ms, sleep};
 use futures_util::FutureExt;
 use std::cell::Cell;

@@ -1,5 +1,6 @@
 //! Over real sockets: the answer of a winner is read long after the race.
 
+use crate::kit::settings::Watch as _;
 use crate::wire::{Server, Version, bounded, client};
 use axum::Router;
 use axum::body::Body;

@@ -11,6 +11,7 @@
 //! | the events | [`Log`] |
 //! | to know what is still held, or what was woken | [`Gauge`], [`Woken`] |
 //! | chance that depends on a seed | [`Dice`] |
+//! | a number that is not zero, the handle of a layer | [`settings`] |
 //!
 //! How it looks is shown by the test at the end of this file.
 
@@ -22,6 +23,7 @@ mod gauge;
 mod hostile;
 mod log;
 mod service;
+pub(crate) mod settings;
 mod upstream;
 
 pub(crate) use body::{ScriptedBody, Step, data};

@@ -1,6 +1,7 @@
 //! An account holds what it says.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use crate::kit::sleep;
 use tower_failover::{Budget, Ratio};
 

@@ -1,6 +1,7 @@
 //! What may have been done is not done again.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use std::error::Error;
 use std::fmt;
 use tower_failover::classify::HttpClassifier;

@@ -1,6 +1,7 @@
 //! What retries cost a budget.
 
 use super::{Upstream, account, answer, down, every, request, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Scripted, ms, now, secs, sleep};
 use std::collections::HashSet;
 use std::time::Duration;

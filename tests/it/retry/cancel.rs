@@ -1,6 +1,7 @@
 //! The caller leaves, in every place where it can.
 
 use super::{Body, account, answer, down, every};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Gauge, Hostile, Scripted, Woken, ms, secs, sleep};
 use ::http::Request;
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! How long a retry waits, and when it is given up for lack of time.
 
 use super::{Answer, account, answer, down, every, request, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Gauge, Scripted, ms, now, secs, timed};
 use futures_util::future::join_all;
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! What a gRPC answer makes of a call, and what each attempt says of itself.
 
 use super::{Answer, Upstream, answer, every, refused, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{ms, secs, timed};
 use ::http::{Request, Response};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What an HTTP answer makes of a request.
 
 use super::{Answer, answer, every, refused, request, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{ms, secs, timed};
 use ::http::StatusCode;
 use std::time::Duration;

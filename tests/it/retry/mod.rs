@@ -10,6 +10,7 @@ mod panics;
 mod quiet;
 mod readiness;
 
+use crate::kit::settings::Watch as _;
 use crate::kit::{Scripted, Upstream, ms, response, secs, timed};
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! Retries in retries, and retries over a set of endpoints.
 
 use super::{Answer, Body, Upstream, account, answer, down, every, request, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Scripted, ms, secs, timed};
 use ::http::Request;
 use std::task::{Context, Poll, ready};

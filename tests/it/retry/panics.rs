@@ -1,6 +1,7 @@
 //! Something that is not ours panics.
 
 use super::{Body, account, answer, down, every, request};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Place, Scripted, ms};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;

@@ -1,6 +1,7 @@
 //! What retry shows of itself, and what its types promise.
 
 use super::{Body, answer, every, request, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Log, Scripted};
 use ::http::Request;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The tower contract: whom a retry calls, and what it does while that is not ready.
 
 use super::{account, answer, down, every, request, upstream};
+use crate::kit::settings::Watch as _;
 use crate::kit::{Gate, Hostile, Scripted, ms, secs, timed};
 use std::cell::Cell;
 use std::rc::Rc;

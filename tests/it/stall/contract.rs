@@ -1,21 +1,23 @@
 //! The layer, the service, and what is shown of them.
 
 use super::*;
+use crate::kit::settings::nonzero;
 use crate::kit::{Hostile, Log, Scripted, timed};
-use tower_failover::InvalidSetting;
 
 /// D5
-#[test]
-fn zeros_are_refused() {
+#[tokio::test(start_paused = true)]
+async fn limits_of_zero_are_the_shortest() {
     let layer = StallLayer::http;
-    let refused: [(Result<StallLayer, InvalidSetting>, &str); 4] = [
-        (layer().idle(ms(0)), "the idle limit of a body must be longer than zero, not 0"),
-        (layer().total(ms(0)), "the total limit of a body must be longer than zero, not 0"),
-        (layer().min_rate(0, secs(1)), "the least rate of a body must be at least 1, not 0"),
-        (layer().min_rate(1, ms(0)), "the grace of a least rate must be longer than zero, not 0"),
-    ];
-    for (result, expected) in refused {
-        assert_eq!(result.unwrap_err().to_string(), expected);
+    for layer in [layer().idle(ms(0)), layer().total(ms(0)), layer().min_rate(nonzero(1), ms(0))] {
+        let (mut body, _) = answer(&layer, [bytes(1), bytes(1), Step::Hang]);
+        assert_eq!(
+            (next(&mut body).await, next(&mut body).await),
+            (1, 1),
+            "they are there at once"
+        );
+        let ((_, error), took) = timed(read(body)).await;
+        assert!(error.unwrap().is::<Stalled>());
+        assert!(took <= ms(2), "a step of the timer: {took:?}");
     }
 }
 
@@ -23,7 +25,7 @@ fn zeros_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn the_largest_limits_end_nothing() {
     for time in [Duration::MAX, secs(1_000_000_000_000_000_000), ms(u64::MAX)] {
-        let layer = idle(time).total(time).unwrap().min_rate(u64::MAX, time).unwrap();
+        let layer = idle(time).total(time).min_rate(nonzero(u64::MAX), time);
         let (body, _) = answer(&layer, every::<20>(secs(86_400 * 365), 1));
         let (bytes, error) = read(body).await;
         assert!(error.is_none());
@@ -34,7 +36,7 @@ async fn the_largest_limits_end_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_smallest_limits_end_what_is_not_there() {
     let least = Duration::from_nanos(1);
-    for layer in [idle(least), StallLayer::http().total(least).unwrap()] {
+    for layer in [idle(least), StallLayer::http().total(least)] {
         let (mut body, _) = answer(&layer, [bytes(1), bytes(1), Step::Hang]);
         assert_eq!((next(&mut body).await, next(&mut body).await), (1, 1));
         let ((_, error), took) = timed(read(body)).await;
@@ -94,9 +96,12 @@ async fn the_errors_tell_their_limits() {
     for (layer, expected) in [
         (layer.clone().idle(secs(1)), "the answer stalled: nothing came for 1s"),
         (layer.clone().total(secs(2)), "the answer stalled: it was waited for 2s in all"),
-        (layer.min_rate(9, secs(3)), "the answer stalled: fewer than 9 bytes a second came for 3s"),
+        (
+            layer.min_rate(nonzero(9), secs(3)),
+            "the answer stalled: fewer than 9 bytes a second came for 3s",
+        ),
     ] {
-        let (body, _) = answer(&layer.unwrap(), [bytes(1), Step::Hang]);
+        let (body, _) = answer(&layer, [bytes(1), Step::Hang]);
         assert_eq!(read(body).await.1.unwrap().to_string(), expected);
     }
 }

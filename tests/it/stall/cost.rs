@@ -1,6 +1,7 @@
 //! What a frame costs in memory.
 
 use super::*;
+use crate::kit::settings::nonzero;
 
 /// Gives frames for ever, each at once or after one poll that is pending.
 struct Frames {
@@ -26,7 +27,7 @@ impl Body for Frames {
 }
 
 fn frames(each_waits: bool) -> StallBody<Frames> {
-    let layer = idle(secs(5)).total(secs(600)).unwrap().min_rate(1, secs(1)).unwrap();
+    let layer = idle(secs(5)).total(secs(600)).min_rate(nonzero(1), secs(1));
     let inner = service_fn(move |()| {
         ready(Ok::<_, Infallible>(Response::new(Frames { each_waits, waits: false })))
     });

@@ -1,11 +1,12 @@
 //! Bodies that end, fail, panic, or are left.
 
 use super::*;
+use crate::kit::settings::nonzero;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 
 fn strict() -> StallLayer {
-    idle(secs(1)).total(secs(60)).unwrap().min_rate(1, secs(2)).unwrap()
+    idle(secs(1)).total(secs(60)).min_rate(nonzero(1), secs(2))
 }
 
 #[tokio::test(start_paused = true)]

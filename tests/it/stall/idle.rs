@@ -1,6 +1,8 @@
 //! The longest silence.
 
 use super::*;
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::timed;
 use tower_failover::circuit_breaker::CircuitBreakerLayer;
 
@@ -72,7 +74,7 @@ async fn a_timer_that_goes_off_early_is_pushed_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_pauses_is_no_stall() {
-    let layer = idle(secs(1)).min_rate(1, secs(1)).unwrap();
+    let layer = idle(secs(1)).min_rate(nonzero(1), secs(1));
     for pause in [ms(0), ms(500)] {
         let steps = [bytes(1), Step::Wait(pause), bytes(1), bytes(1)];
         let (mut body, _) = answer(&layer, steps);

@@ -80,7 +80,7 @@ fn answer(
 }
 
 fn idle(time: Duration) -> StallLayer {
-    StallLayer::http().idle(time).unwrap()
+    StallLayer::http().idle(time)
 }
 
 /// Reads a body to its end: the bytes that came, and the error, if one did.

@@ -1,17 +1,18 @@
 //! The least rate.
 
 use super::*;
+use crate::kit::settings::nonzero;
 use crate::kit::timed;
 
 fn rate(per_second: u64, grace: Duration) -> StallLayer {
-    StallLayer::http().min_rate(per_second, grace).unwrap()
+    StallLayer::http().min_rate(nonzero(per_second), grace)
 }
 
 /// M12
 #[tokio::test(start_paused = true)]
 async fn one_byte_each_100_ms_breaks_100_bytes_a_second_after_the_grace() {
     for grace in [secs(1), secs(3)] {
-        let layer = rate(100, grace).idle(secs(5)).unwrap();
+        let layer = rate(100, grace).idle(secs(5));
         let (body, seen) = answer(&layer, every::<1_000>(ms(100), 1));
         let ((bytes, error), took) = timed(read(body)).await;
         assert_eq!(limit(error), StallLimit::MinRate(100, grace));

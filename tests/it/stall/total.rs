@@ -4,13 +4,13 @@ use super::*;
 use crate::kit::timed;
 
 fn total(time: Duration) -> StallLayer {
-    StallLayer::http().total(time).unwrap()
+    StallLayer::http().total(time)
 }
 
 /// N10
 #[tokio::test(start_paused = true)]
 async fn a_slow_body_below_the_idle_limit_is_ended_by_the_total_one() {
-    let layer = idle(secs(1)).total(secs(10)).unwrap();
+    let layer = idle(secs(1)).total(secs(10));
     let (body, seen) = answer(&layer, every::<100>(ms(900), 1));
     let ((bytes, error), took) = timed(read(body)).await;
     assert_eq!((bytes, took), (11, secs(10)));

@@ -1,6 +1,7 @@
 //! Every fault that a hyper-util client can meet: how it is judged, and what is sent again.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use ::http::Response;
 use h2::Reason;
 use http_body_util::BodyExt;

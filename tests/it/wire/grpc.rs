@@ -1,6 +1,7 @@
 //! tonic: a generated stub over a real channel, against a real server.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use tokio::sync::Mutex;
 use tonic::body::Body;
 use tonic::service::interceptor::InterceptedService;

@@ -1,6 +1,7 @@
 //! axum routes that take the layers, and uploads that are sent twice.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use ::http::{HeaderMap, Response, StatusCode};
 use axum::Router;
 use axum::body::Body;

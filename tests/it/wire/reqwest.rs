@@ -1,6 +1,7 @@
 //! `reqwest::Client` as a tower service, as the documentation shows it.
 
 use super::*;
+use crate::kit::settings::Watch as _;
 use ::http::{Response, StatusCode};
 use ::reqwest::{Body, Client};
 use http_body_util::BodyExt;

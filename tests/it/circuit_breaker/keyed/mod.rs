@@ -3,6 +3,8 @@
 mod keys;
 
 use self::keys::*;
+use crate::kit::settings::Watch as _;
+use crate::kit::settings::nonzero;
 use crate::kit::{Scripted, ms, now, secs, sleep};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -14,12 +16,13 @@ use std::time::Duration;
 use tokio_test::task::spawn;
 use tower::{Layer, Service, ServiceExt};
 use tower_failover::BoxError;
-use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, KeyedHandle, TripRule};
+use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitState, KeyedHandle};
 use tower_failover::classify::ErrorsOnly;
 use tower_failover::replay::Plain;
+use tower_failover::trip::Consecutive;
 
 fn rules() -> CircuitBreakerLayer<ErrorsOnly, Plain> {
-    CircuitBreakerLayer::plain().trip_on(TripRule::consecutive(1)).unwrap()
+    CircuitBreakerLayer::plain().trip_on(Consecutive::count::<1>())
 }
 
 /// The key of a request is the request without its sign.
@@ -34,7 +37,7 @@ async fn serve(request: i64) -> Result<(), BoxError> {
 
 macro_rules! keyed {
     ($capacity:expr) => {
-        rules().keyed(key).capacity($capacity).unwrap()
+        rules().keyed(key).capacity(nonzero($capacity))
     };
 }
 
@@ -88,7 +91,7 @@ async fn tripped_keys_are_told_with_the_one_used_longest_ago_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_circuit_has_closed_again_is_not_tripped() {
-    let layer = rules().successes(1).unwrap().ramp(secs(10)).keyed(key);
+    let layer = rules().successes(nonzero(1)).ramp(secs(10)).keyed(key);
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(serve));
     service.clone().oneshot(-1).await.unwrap_err();
@@ -121,7 +124,7 @@ fn looks_for_one_more(capacity: usize, sign: i64, busy: bool) -> u64 {
     let looks = Arc::<AtomicU64>::default();
     let counted = looks.clone();
     let layer = rules().keyed(move |request: &i64| Counted(key(request), counted.clone()));
-    let mut service = layer.capacity(capacity).unwrap().layer(tower::service_fn(serve));
+    let mut service = layer.capacity(nonzero(capacity)).layer(tower::service_fn(serve));
     let mut calls = Vec::new();
     let mut go = |request: i64| {
         let call = service.call(sign * request);
@@ -149,7 +152,7 @@ async fn one_more_key_costs_the_same_however_many_there_are() {
 fn one_more_key_takes_no_longer_however_many_there_are() {
     const MORE: i64 = 2_000;
     let took = |capacity: usize, sign: i64, busy: bool| {
-        let layer = rules().keyed(key).capacity(capacity).unwrap();
+        let layer = rules().keyed(key).capacity(nonzero(capacity));
         let mut service = layer.layer(tower::service_fn(serve));
         let mut calls = Vec::new();
         let mut go = |request: i64| {
@@ -196,7 +199,7 @@ async fn an_open_circuit_is_kept_while_there_is_an_idle_closed_one() {
 /// F15: nobody is told of the end of a ramp before the next call
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_is_kept_while_there_is_one_that_closed_by_itself() {
-    let layer = rules().successes(1).unwrap().ramp(secs(10)).keyed(key).capacity(3).unwrap();
+    let layer = rules().successes(nonzero(1)).ramp(secs(10)).keyed(key).capacity(nonzero(3));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(serve));
     let ask = |request| service.clone().oneshot(request);
@@ -228,7 +231,7 @@ async fn a_closed_circuit_that_was_used_longest_ago_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_circuit_that_is_not_used_is_forgotten_in_whatever_state_it_is() {
-    let layer = rules().keyed(key).idle(secs(60)).unwrap();
+    let layer = rules().keyed(key).idle(secs(60));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(serve));
     service.clone().oneshot(-1).await.unwrap_err();
@@ -245,7 +248,7 @@ async fn a_circuit_that_is_not_used_is_forgotten_in_whatever_state_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_circuit_with_a_call_on_its_way_is_not_forgotten() {
-    let layer = rules().keyed(key).idle(secs(60)).unwrap();
+    let layer = rules().keyed(key).idle(secs(60));
     let handle = layer.handle();
     let service = layer.layer(Scripted::new(|_| Err::<(), _>("down".into())).taking(secs(100)));
     let call = tokio::spawn(service.clone().oneshot(1));
@@ -259,7 +262,7 @@ async fn a_circuit_with_a_call_on_its_way_is_not_forgotten() {
 /// F15: what is kept does not keep others that were used after it
 #[tokio::test(start_paused = true)]
 async fn a_long_call_or_a_handle_keeps_its_own_circuit_and_no_other() {
-    let layer = rules().keyed(key).idle(secs(60)).unwrap();
+    let layer = rules().keyed(key).idle(secs(60));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(|request: i64| async move {
         if request == 1 {
@@ -339,7 +342,7 @@ async fn a_key_that_panics_at_any_time_wedges_nothing() {
         let mood = Arc::new(AtomicI64::new(0));
         let moody = mood.clone();
         let layer = rules().keyed(move |request: &i64| Moody(key(request), moody.clone()));
-        let layer = layer.capacity(4).unwrap();
+        let layer = layer.capacity(nonzero(4));
         let handle = layer.handle();
         let service = layer.layer(tower::service_fn(serve));
         for request in [1, 2, -3, 4] {
@@ -377,7 +380,7 @@ fn a_key_that_asks_the_handle_while_it_is_forgotten_waits_for_nobody() {
         let late = Late::default();
         let known = late.clone();
         let layer = rules().keyed(move |request: &i64| Asking(key(request), known.clone()));
-        let layer = layer.capacity(2).unwrap().idle(Duration::from_nanos(1)).unwrap();
+        let layer = layer.capacity(nonzero(2)).idle(Duration::from_nanos(1));
         *late.lock().unwrap() = Some(layer.handle());
         let mut service = layer.layer(tower::service_fn(serve));
         for request in 1..=10 {
@@ -413,15 +416,24 @@ fn who_is_told_that_a_circuit_is_gone_may_ask_the_handle_at_once() {
     });
 }
 
-#[test]
-fn a_capacity_of_zero_is_refused_when_it_is_set() {
-    assert!(rules().keyed(key).capacity(0).is_err());
+/// D5
+#[tokio::test(start_paused = true)]
+async fn an_idle_time_of_zero_is_the_shortest() {
+    let layer = rules().keyed(key).idle(Duration::ZERO);
+    let handle = layer.handle();
+    let service = layer.layer(tower::service_fn(serve));
+    service.clone().oneshot(-1).await.unwrap_err();
+    service.clone().oneshot(2).await.unwrap();
+    assert_eq!((handle.len(), handle.tripped()), (2, vec![1]), "both in one moment");
+    sleep(ms(1)).await;
+    service.clone().oneshot(3).await.unwrap();
+    assert_eq!((handle.len(), handle.tripped()), (1, vec![]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_circuit_that_is_held_does_not_keep_idle_ones_behind_it() {
     let key = |request: &u32| *request;
-    let layer = CircuitBreakerLayer::plain().keyed(key).idle(secs(1)).unwrap();
+    let layer = CircuitBreakerLayer::plain().keyed(key).idle(secs(1));
     let handle = layer.handle();
     let service = layer.layer(tower::service_fn(|_: u32| async { Ok::<_, BoxError>(()) }));
     service.clone().oneshot(0).await.unwrap();

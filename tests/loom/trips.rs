@@ -1,14 +1,14 @@
 //! Failures of two threads that reach a rule together.
 
 use crate::calls::{self, OPEN_FOR};
-use crate::circuit::TripRule;
+use crate::trip::{Consecutive, Failures, TripRule};
 use loom::thread;
 use std::time::Duration;
 
 const SLICE: Duration = Duration::from_millis(100);
 
 /// Two threads fail while a third one asks.
-fn opens_once(rule: TripRule, at: [Duration; 2]) {
+fn opens_once(rule: impl Into<TripRule>, at: [Duration; 2]) {
     let circuit = calls::circuit(rule, 1, 1);
     let failing = at.map(|at| {
         let circuit = circuit.clone();
@@ -42,17 +42,17 @@ fn opens_once(rule: TripRule, at: [Duration; 2]) {
 
 /// E3, F3, F4
 pub(crate) fn two_failures_at_the_edge_of_a_slice_open_the_circuit_once() {
-    let rule = TripRule::failures(2).within(2 * SLICE).buckets(2);
+    let rule = Failures::count::<2>().within(2 * SLICE).buckets(2);
     opens_once(rule, [SLICE - Duration::from_nanos(1), SLICE]);
 }
 
 /// E3, F3, F4
 pub(crate) fn two_failures_in_one_slice_open_the_circuit_once() {
-    let rule = TripRule::failures(2).within(2 * SLICE).buckets(2);
+    let rule = Failures::count::<2>().within(2 * SLICE).buckets(2);
     opens_once(rule, [SLICE, SLICE]);
 }
 
 /// E3, F3, F4
 pub(crate) fn two_failures_in_a_row_open_the_circuit_once() {
-    opens_once(TripRule::consecutive(2), [SLICE, SLICE]);
+    opens_once(Consecutive::count::<2>(), [SLICE, SLICE]);
 }
