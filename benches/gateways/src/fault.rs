@@ -1,12 +1,12 @@
 //! What goes wrong, and with which backends.
 
+use crate::BoxError;
 use crate::backend::{Backends, Mode};
 use std::fmt;
 use std::str::FromStr;
-use tower_failover::BoxError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     Kill,
     Fail,
@@ -17,9 +17,9 @@ pub enum Fault {
 
 impl Fault {
     /// Those that leave backends which could answer, in the order of the plot.
-    pub const OF_ONE: [Self; 4] = [Self::Slow(40), Self::Hang, Self::Kill, Self::Fail];
+    pub(crate) const OF_ONE: [Self; 4] = [Self::Slow(40), Self::Hang, Self::Kill, Self::Fail];
 
-    pub async fn begin(self, backends: &mut Backends) -> Result<(), BoxError> {
+    pub(crate) async fn begin(self, backends: &mut Backends) -> Result<(), BoxError> {
         match self {
             Self::None => Ok(()),
             Self::Kill => backends.kill().await,
@@ -30,7 +30,7 @@ impl Fault {
         }
     }
 
-    pub async fn heal(self, backends: &mut Backends) -> Result<(), BoxError> {
+    pub(crate) async fn heal(self, backends: &mut Backends) -> Result<(), BoxError> {
         match self {
             Self::Kill => backends.start_again().await,
             _ => backends.turn_all(Mode::Good).await,
@@ -38,7 +38,7 @@ impl Fault {
     }
 
     /// For readers who have not seen the names.
-    pub fn title(self) -> String {
+    pub(crate) fn title(self) -> String {
         match self {
             Self::None => "no fault".into(),
             Self::Kill => "killed".into(),

@@ -1,6 +1,7 @@
 //! The plot: for each fault of one backend, the p99 of each gateway as a bar and its slowest request as
 //! a mark above it.
 
+use crate::BoxError;
 use crate::fault::Fault;
 use crate::gateway::Gateway;
 use crate::measure::Run;
@@ -9,7 +10,6 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
-use tower_failover::BoxError;
 
 const WIDTH: i32 = 900;
 const HEIGHT: i32 = 440;
@@ -71,7 +71,7 @@ impl Panel {
 /// # Errors
 ///
 /// Where there is nothing to draw, or the file can't be written.
-pub fn draw(runs: &[Run], out: &Path) -> Result<(), BoxError> {
+pub(crate) fn draw(runs: &[Run], out: &Path) -> Result<(), BoxError> {
     let panels: Vec<Panel> =
         Fault::OF_ONE.into_iter().filter_map(|fault| Panel::of(fault, runs)).collect();
     if panels.is_empty() {

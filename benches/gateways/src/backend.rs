@@ -3,8 +3,9 @@
 //! Each answers after a lognormal pause. It is steered by lines on its standard input, answers each
 //! with a line, and ends with that input: none outlives the measurement.
 
+use crate::BoxError;
 use crate::clock::{self, Alarm};
-use crate::random::Random;
+use crate::pauses::Pauses;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -21,7 +22,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, stdin};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tower_failover::BoxError;
 
 const MEAN_MS: f64 = 5.0;
 const SIGMA: f64 = 0.5;
@@ -29,7 +29,7 @@ const ARRIVALS: &str = "arrivals";
 
 /// How a backend answers.
 #[derive(Clone, Copy)]
-pub enum Mode {
+pub(crate) enum Mode {
     Good,
     /// 503 at once.
     Fail,
@@ -61,15 +61,15 @@ impl Mode {
 
 struct State {
     mode: Mode,
-    pauses: Random,
+    pauses: Pauses,
     /// Stamps of all requests since it was last asked.
     arrivals: Vec<u64>,
 }
 
 /// Serves until its standard input ends.
-pub async fn serve(port: u16) -> Result<(), BoxError> {
+pub(crate) async fn serve(port: u16) -> Result<(), BoxError> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    let pauses = Random::new(1, port.into());
+    let pauses = Pauses::new(1, port.into());
     let state = Arc::new(Mutex::new(State { mode: Mode::Good, pauses, arrivals: Vec::new() }));
     tokio::spawn(accept(listener, state.clone()));
     println!("listening");
@@ -106,7 +106,7 @@ async fn answer(
     let (mode, pause) = {
         let mut state = state.lock().expect("no request panics");
         state.arrivals.push(clock::stamp());
-        (state.mode, state.pauses.lognormal(MEAN_MS, SIGMA))
+        (state.mode, state.pauses.next(MEAN_MS, SIGMA))
     };
     let times = match mode {
         Mode::Good => 1,
@@ -123,7 +123,7 @@ async fn answer(
 }
 
 /// All backends of a run; faults of one hit the last.
-pub struct Backends {
+pub(crate) struct Backends {
     ports: Vec<u16>,
     running: Vec<Backend>,
     /// Of each backend, of those too that were killed.
@@ -131,7 +131,7 @@ pub struct Backends {
 }
 
 impl Backends {
-    pub async fn start(ports: &[u16]) -> Result<Self, BoxError> {
+    pub(crate) async fn start(ports: &[u16]) -> Result<Self, BoxError> {
         let mut running = Vec::new();
         for &port in ports {
             running.push(Backend::start(port).await?);
@@ -139,31 +139,31 @@ impl Backends {
         Ok(Self { ports: ports.to_vec(), running, arrivals: vec![Vec::new(); ports.len()] })
     }
 
-    pub async fn turn_last(&mut self, mode: Mode) -> Result<(), BoxError> {
+    pub(crate) async fn turn_last(&mut self, mode: Mode) -> Result<(), BoxError> {
         self.last().turn(mode).await
     }
 
-    pub async fn turn_all(&mut self, mode: Mode) -> Result<(), BoxError> {
+    pub(crate) async fn turn_all(&mut self, mode: Mode) -> Result<(), BoxError> {
         for backend in &mut self.running {
             backend.turn(mode).await?;
         }
         Ok(())
     }
 
-    pub async fn kill(&mut self) -> Result<(), BoxError> {
+    pub(crate) async fn kill(&mut self) -> Result<(), BoxError> {
         // a dead one can't tell any more
         self.collect().await?;
         Ok(self.last().process.kill().await?)
     }
 
-    pub async fn start_again(&mut self) -> Result<(), BoxError> {
+    pub(crate) async fn start_again(&mut self) -> Result<(), BoxError> {
         let port = self.ports[self.ports.len() - 1];
         *self.last() = Backend::start(port).await?;
         Ok(())
     }
 
     /// Ends all, and tells when each was asked.
-    pub async fn end(mut self) -> Result<Vec<Vec<u64>>, BoxError> {
+    pub(crate) async fn end(mut self) -> Result<Vec<Vec<u64>>, BoxError> {
         self.collect().await?;
         for backend in &mut self.running {
             backend.process.kill().await?;

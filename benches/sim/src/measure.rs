@@ -1,11 +1,11 @@
 //! What is measured in one simulation, and over several seeds.
 
-use crate::policies::Known;
+use crate::client::Known;
 use crate::scenario::{END, MILLISECOND, Nanos, SECOND, Scenario, WARM_UP, WATCHED};
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub(crate) enum Measure {
     /// Milliseconds of the good requests, and of those that timed out.
     P50,
     P99,
@@ -24,7 +24,7 @@ pub enum Measure {
     Trial,
     /// Calls beside the first ones, per cent of the requests.
     Extra,
-    /// Hedges that were due and not paid for, per cent of the requests.
+    /// Requests whose hedge was due and at first not paid for, per cent of all.
     Denied,
     /// Calls that servers without a fault were blamed for, per cent of the requests.
     Blamed,
@@ -91,7 +91,7 @@ impl Measure {
     ];
 
     /// The columns of a scenario.
-    pub fn shown(scenario: &Scenario) -> &'static [Self] {
+    pub(crate) fn shown(scenario: &Scenario) -> &'static [Self] {
         match (scenario.is_hedged(), &scenario.fault) {
             (false, _) => Self::CHOICE,
             (true, None) => Self::HEDGES,
@@ -99,7 +99,7 @@ impl Measure {
         }
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::P50 => "p50 ms",
             Self::P99 => "p99 ms",
@@ -124,7 +124,7 @@ impl Measure {
     }
 
     /// Digits worth printing.
-    pub fn decimals(self) -> usize {
+    pub(crate) fn decimals(self) -> usize {
         match self {
             Self::Ejected => 0,
             Self::P50 | Self::P99 | Self::P999 | Self::Stop | Self::Back => 1,
@@ -138,10 +138,10 @@ impl Measure {
 
 /// What came out, where a scenario has it; infinite where it never came.
 #[derive(Clone, Default)]
-pub struct Measures([Option<f64>; Measure::ALL.len()]);
+pub(crate) struct Measures([Option<f64>; Measure::ALL.len()]);
 
 impl Measures {
-    pub fn get(&self, measure: Measure) -> Option<f64> {
+    pub(crate) fn get(&self, measure: Measure) -> Option<f64> {
         self.0[measure as usize]
     }
 
@@ -150,7 +150,7 @@ impl Measures {
     }
 
     /// The median of each, but the worst of what one client or one request alone decides.
-    pub fn over_seeds(all: &[Self]) -> Self {
+    pub(crate) fn over_seeds(all: &[Self]) -> Self {
         let mut over = Self::default();
         for measure in Measure::ALL {
             let mut values: Vec<f64> = all.iter().filter_map(|one| one.get(measure)).collect();
@@ -183,7 +183,6 @@ struct Ended {
     good: u64,
     bad: u64,
     extra: u64,
-    denied: u64,
 }
 
 impl Ended {
@@ -209,18 +208,19 @@ impl Ended {
 }
 
 /// Collects the requests of one simulation.
-pub struct Meter<'a> {
+pub(crate) struct Meter<'a> {
     scenario: &'a Scenario,
     all: Ended,
     before: Ended,
     in_fault: Ended,
     healthy: Known,
+    denied: u64,
     sent: Vec<Sent>,
     trial: Option<Nanos>,
 }
 
 impl<'a> Meter<'a> {
-    pub fn new(scenario: &'a Scenario) -> Self {
+    pub(crate) fn new(scenario: &'a Scenario) -> Self {
         let requests = END as f64 / scenario.gap() * scenario.clients as f64;
         let microseconds = Vec::with_capacity((requests * 1.1) as usize);
         Self {
@@ -229,12 +229,13 @@ impl<'a> Meter<'a> {
             before: Ended::default(),
             in_fault: Ended::default(),
             healthy: Known::default(),
+            denied: 0,
             sent: vec![Sent::default(); SLICES],
             trial: None,
         }
     }
 
-    pub fn sent(&mut self, server: usize, now: Nanos) {
+    pub(crate) fn sent(&mut self, server: usize, now: Nanos) {
         let slice = &mut self.sent[(now / SLICE) as usize];
         slice.all += 1;
         if server != WATCHED {
@@ -261,7 +262,7 @@ impl<'a> Meter<'a> {
         }
     }
 
-    pub fn answered(&mut self, sent: Nanos, now: Nanos) {
+    pub(crate) fn answered(&mut self, sent: Nanos, now: Nanos) {
         self.with(sent, |ended| {
             ended.count(true);
             ended.took(now - sent);
@@ -269,7 +270,7 @@ impl<'a> Meter<'a> {
     }
 
     /// One that timed out counts as an error and as a long one: the percentiles would look better without.
-    pub fn failed(&mut self, sent: Nanos, now: Nanos, timed_out: bool) {
+    pub(crate) fn failed(&mut self, sent: Nanos, now: Nanos, timed_out: bool) {
         self.with(sent, |ended| {
             ended.count(false);
             if timed_out {
@@ -279,31 +280,31 @@ impl<'a> Meter<'a> {
     }
 
     /// A request of that time has another call.
-    pub fn extra(&mut self, sent: Nanos) {
+    pub(crate) fn extra(&mut self, sent: Nanos) {
         self.with(sent, |ended| ended.extra += 1);
     }
 
-    /// A hedge of it was not paid for.
-    pub fn denied(&mut self, sent: Nanos) {
-        self.with(sent, |ended| ended.denied += 1);
+    /// So many requests had no hedge paid for at first, of those that are measured.
+    pub(crate) fn denied(&mut self, requests: u64) {
+        self.denied = requests;
     }
 
     /// What a client thinks of a server in the end.
-    pub fn known(&mut self, server: usize, known: Known) {
+    pub(crate) fn known(&mut self, server: usize, known: Known) {
         if server != WATCHED || self.scenario.fault.is_none() {
             self.healthy.failures += known.failures;
             self.healthy.ejections += known.ejections;
         }
     }
 
-    pub fn finish(mut self) -> Measures {
+    pub(crate) fn finish(mut self) -> Measures {
         let mut measures = Measures::default();
         for (measure, part) in [(Measure::P50, 0.5), (Measure::P99, 0.99), (Measure::P999, 0.999)] {
             measures.set(measure, self.all.percentile(part));
         }
         measures.set(Measure::Errors, self.all.percent(self.all.bad));
         measures.set(Measure::Extra, self.all.percent(self.all.extra));
-        measures.set(Measure::Denied, self.all.percent(self.all.denied));
+        measures.set(Measure::Denied, self.all.percent(self.denied));
         measures.set(Measure::Blamed, self.all.percent(self.healthy.failures));
         measures.set(Measure::Ejected, self.healthy.ejections as f64);
         if let Some((from, until)) = self.scenario.window() {

@@ -5,15 +5,15 @@ use crate::gateway::Gateway;
 use crate::measure::{Phase, Run};
 
 /// The runs of one gateway under one fault.
-pub struct Group<'a> {
-    pub gateway: &'a str,
-    pub fault: &'a str,
-    pub runs: Vec<&'a Run>,
+pub(crate) struct Group<'a> {
+    pub(crate) gateway: &'a str,
+    pub(crate) fault: &'a str,
+    pub(crate) runs: Vec<&'a Run>,
 }
 
 impl<'a> Group<'a> {
     /// By fault, of which the gateways stand in the order in which they first appear.
-    pub fn all(runs: &'a [Run]) -> Vec<Self> {
+    pub(crate) fn all(runs: &'a [Run]) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for run in runs {
             match groups
@@ -30,18 +30,18 @@ impl<'a> Group<'a> {
         groups
     }
 
-    pub fn of(runs: &'a [Run], gateway: Gateway, fault: Fault) -> Option<Self> {
+    pub(crate) fn of(runs: &'a [Run], gateway: Gateway, fault: Fault) -> Option<Self> {
         let runs: Vec<&Run> = runs.iter().filter(|run| run.is_of(gateway, fault)).collect();
         let first = *runs.first()?;
         Some(Self { gateway: &first.gw, fault: &first.fault, runs })
     }
 
-    pub fn median(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn median(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
         median(self.runs.iter().filter_map(|run| value(run)).collect())
     }
 
     /// Per cent of all rounds' requests in the fault.
-    pub fn errors(&self) -> f64 {
+    pub(crate) fn errors(&self) -> f64 {
         let sum = |count: fn(&Phase) -> usize| -> usize {
             self.runs.iter().map(|run| count(&run.during)).sum()
         };
@@ -49,7 +49,7 @@ impl<'a> Group<'a> {
     }
 }
 
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = values[(values.len() - 1) / 2];
@@ -57,14 +57,14 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// What a gateway adds to the half of all requests while all is well, over all of its runs.
-pub fn added_p50(runs: &[Run], gateway: &str) -> Option<f64> {
+pub(crate) fn added_p50(runs: &[Run], gateway: &str) -> Option<f64> {
     let p50 = |name: &str| {
         median(runs.iter().filter(|run| run.gw == name).filter_map(|run| run.before.p50).collect())
     };
     Some(p50(gateway)? - p50(Gateway::Direct.name())?)
 }
 
-pub fn print_run(run: &Run) {
+pub(crate) fn print_run(run: &Run) {
     println!(
         "{} {:8} {:12} before p50{} p99{} | during {} errors of {} p99{} max{} attempts {:.3} | after {} errors, back{} s",
         run.round,
@@ -84,7 +84,7 @@ pub fn print_run(run: &Run) {
 
 const TIMES: &str = "    p50    p99  p99.9    max";
 
-pub fn print_table(runs: &[Run]) {
+pub(crate) fn print_table(runs: &[Run]) {
     println!();
     println!(
         "{:22}{:>6}{:>8} |{:^28} |{:^28} |{:^14} |{:^15} |{:>7}",

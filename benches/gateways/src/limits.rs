@@ -82,7 +82,7 @@ const LIMITS: [(Fault, Measure, f64); 21] = [
 
 /// Prints how our own gateway stands to each limit, and whether all hold; what was not measured does
 /// not.
-pub fn hold(runs: &[Run]) -> bool {
+pub(crate) fn hold(runs: &[Run]) -> bool {
     println!("{:9}{:17}{:>10}{:>10}  limit", "fault", "own", "found", "worst");
     let mut all = true;
     for (fault, measure, most) in LIMITS {

@@ -7,20 +7,20 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-pub fn command(program: &Path, folder: &Path) -> Command {
+pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf")).args(["-e", "stderr"]);
     command
 }
 
 /// Its worker would outlive a master that is killed.
-pub fn ending(program: &Path, folder: &Path) -> Command {
+pub(crate) fn ending(program: &Path, folder: &Path) -> Command {
     let mut command = command(program, folder);
     command.args(["-s", "stop"]);
     command
 }
 
-pub fn settings(folder: &Path, port: u16, backends: &[u16]) -> String {
+pub(crate) fn settings(folder: &Path, port: u16, backends: &[u16]) -> String {
     let folder = folder.display();
     let mut servers = String::new();
     for backend in backends {

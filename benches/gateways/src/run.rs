@@ -1,5 +1,6 @@
 //! One run: one gateway, one fault, from the start of the processes to their end.
 
+use crate::BoxError;
 use crate::backend::Backends;
 use crate::clock::{self, Alarm};
 use crate::fault::Fault;
@@ -7,7 +8,6 @@ use crate::gateway::{self, Gateway, Programs};
 use crate::load;
 use crate::measure::{Run, Seen};
 use std::time::Duration;
-use tower_failover::BoxError;
 
 /// Seconds that nothing is measured, that all is well, that the fault lasts, and after it.
 const WARM_UP: u32 = 2;
@@ -15,18 +15,23 @@ const BEFORE: u32 = 5;
 const FAULT: u32 = 7;
 const AFTER: u32 = 10;
 /// Of one run, with the starts of the processes.
-pub const SECONDS: u32 = WARM_UP + BEFORE + FAULT + AFTER + 1;
+pub(crate) const SECONDS: u32 = WARM_UP + BEFORE + FAULT + AFTER + 1;
 
 /// What is the same in all runs.
-pub struct Setup {
-    pub programs: Programs,
-    pub rate: f64,
-    pub port: u16,
-    pub backends: Vec<u16>,
+pub(crate) struct Setup {
+    pub(crate) programs: Programs,
+    pub(crate) rate: f64,
+    pub(crate) port: u16,
+    pub(crate) backends: Vec<u16>,
 }
 
 impl Setup {
-    pub async fn run(&self, gateway: Gateway, fault: Fault, round: u32) -> Result<Run, BoxError> {
+    pub(crate) async fn run(
+        &self,
+        gateway: Gateway,
+        fault: Fault,
+        round: u32,
+    ) -> Result<Run, BoxError> {
         gateway::are_free(&self.backends)?;
         gateway::are_free(&[self.port])?;
         let mut backends = Backends::start(&self.backends).await?;

@@ -1,5 +1,6 @@
 //! What came out of a run, and how several are read and written.
 
+use crate::BoxError;
 use crate::fault::Fault;
 use crate::gateway::Gateway;
 use crate::load::Answer;
@@ -7,27 +8,26 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use tower_failover::BoxError;
 
 /// One run. Times of requests are in ms, of good answers only but for `max`.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Run {
-    pub gw: String,
-    pub fault: String,
-    pub round: u32,
-    pub rate: f64,
+pub(crate) struct Run {
+    pub(crate) gw: String,
+    pub(crate) fault: String,
+    pub(crate) round: u32,
+    pub(crate) rate: f64,
     /// Seconds from the fault's begin to its end.
     #[serde(default = "seven")]
-    pub fault_s: f64,
-    pub before: Phase,
-    pub during: Phase,
-    pub after: Phase,
+    pub(crate) fault_s: f64,
+    pub(crate) before: Phase,
+    pub(crate) during: Phase,
+    pub(crate) after: Phase,
     /// Seconds from the fault's begin until the last request was due that failed; 0 if none did.
-    pub last_err_s: f64,
+    pub(crate) last_err_s: f64,
     /// The faulty backend's part of all attempts in the fault.
-    pub bad_share_during: f64,
+    pub(crate) bad_share_during: f64,
     /// Seconds after healing until a second begins in which it has half of its former part.
-    pub back_s: Option<f64>,
+    pub(crate) back_s: Option<f64>,
 }
 
 fn seven() -> f64 {
@@ -35,21 +35,21 @@ fn seven() -> f64 {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Phase {
-    pub n: usize,
-    pub err: usize,
+pub(crate) struct Phase {
+    pub(crate) n: usize,
+    pub(crate) err: usize,
     pub p50: Option<f64>,
     pub p90: Option<f64>,
     pub p99: Option<f64>,
     pub p999: Option<f64>,
-    pub max: Option<f64>,
+    pub(crate) max: Option<f64>,
     /// What the backends were asked for each request.
-    pub attempts_per_req: f64,
+    pub(crate) attempts_per_req: f64,
 }
 
 impl Run {
     /// Reads a file of one run or of many, or a folder of such files.
-    pub fn read(path: &Path) -> Result<Vec<Self>, BoxError> {
+    pub(crate) fn read(path: &Path) -> Result<Vec<Self>, BoxError> {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum File {
@@ -72,17 +72,17 @@ impl Run {
         Ok(runs)
     }
 
-    pub fn write(runs: &[Self], path: &Path) -> Result<(), BoxError> {
+    pub(crate) fn write(runs: &[Self], path: &Path) -> Result<(), BoxError> {
         let text = serde_json::to_string_pretty(runs)?;
         fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
     /// Seconds after healing when the last request was due that failed.
-    pub fn late_error(&self) -> Option<f64> {
+    pub(crate) fn late_error(&self) -> Option<f64> {
         (self.last_err_s > self.fault_s).then_some(self.last_err_s - self.fault_s)
     }
 
-    pub fn is_of(&self, gateway: Gateway, fault: Fault) -> bool {
+    pub(crate) fn is_of(&self, gateway: Gateway, fault: Fault) -> bool {
         self.gw == gateway.name() && self.fault == fault.to_string()
     }
 }
@@ -98,18 +98,18 @@ fn json_files(folder: &Path) -> Result<Vec<PathBuf>, BoxError> {
 }
 
 /// What was seen in a run; all times are stamps.
-pub struct Seen {
-    pub from: u64,
-    pub broken: u64,
-    pub healed: u64,
-    pub until: u64,
-    pub answers: Vec<Answer>,
+pub(crate) struct Seen {
+    pub(crate) from: u64,
+    pub(crate) broken: u64,
+    pub(crate) healed: u64,
+    pub(crate) until: u64,
+    pub(crate) answers: Vec<Answer>,
     /// Of each backend, the faulty one last.
-    pub arrivals: Vec<Vec<u64>>,
+    pub(crate) arrivals: Vec<Vec<u64>>,
 }
 
 impl Seen {
-    pub fn sum_up(&self, gateway: Gateway, fault: Fault, round: u32, rate: f64) -> Run {
+    pub(crate) fn sum_up(&self, gateway: Gateway, fault: Fault, round: u32, rate: f64) -> Run {
         let &Self { from, broken, healed, until, .. } = self;
         let later_errors =
             self.answers.iter().filter(|answer| !answer.good && answer.due >= broken);

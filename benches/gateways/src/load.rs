@@ -3,6 +3,7 @@
 //! Latency counts from the time at which a request was due, so that those that wait for their turn
 //! because something stands still don't look fast.
 
+use crate::BoxError;
 use crate::clock::{self, Alarm};
 use bytes::Bytes;
 use http::Request;
@@ -14,39 +15,38 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tower_failover::BoxError;
 
 /// After which a request is an error, as a person would have left.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a request went.
-pub struct Answer {
+pub(crate) struct Answer {
     /// Stamps.
-    pub due: u64,
-    pub ended: u64,
+    pub(crate) due: u64,
+    pub(crate) ended: u64,
     /// It got a 200.
-    pub good: bool,
+    pub(crate) good: bool,
 }
 
 impl Answer {
-    pub fn ms(&self) -> f64 {
+    pub(crate) fn ms(&self) -> f64 {
         (self.ended - self.due) as f64 / 1e3
     }
 }
 
 /// The connections that wait for a request, to one address.
-pub struct Client {
+pub(crate) struct Client {
     port: u16,
     idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
 }
 
 impl Client {
-    pub fn new(port: u16) -> Self {
+    pub(crate) fn new(port: u16) -> Self {
         Self { port, idle: Mutex::default() }
     }
 
     /// Asks once, and tells whether the answer is a 200.
-    pub async fn ask(&self) -> Result<bool, BoxError> {
+    pub(crate) async fn ask(&self) -> Result<bool, BoxError> {
         let mut connection = match self.take() {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -82,7 +82,7 @@ impl Client {
 }
 
 /// Asks these addresses in turn, from a time on, `count` requests in all.
-pub async fn send(ports: Vec<u16>, rate: f64, from: Instant, count: u32) -> Vec<Answer> {
+pub(crate) async fn send(ports: Vec<u16>, rate: f64, from: Instant, count: u32) -> Vec<Answer> {
     let clients: Vec<Arc<Client>> = ports.into_iter().map(Client::new).map(Arc::new).collect();
     let alarm = Alarm::new();
     let (first, earlier) = (clock::stamp(), clock::now());

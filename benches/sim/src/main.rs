@@ -1,8 +1,8 @@
 //! How well calls are balanced: a simulation, the same on every machine.
 //!
 //! ```sh
-//! cargo run --profile bench -p tower-failover-benches --bin balance
-//! cargo run --profile bench -p tower-failover-benches --bin balance -- --only uniform,blackhole --policies tower --seeds 1
+//! cargo run --profile bench -p tower-failover-bench-sim
+//! cargo run --profile bench -p tower-failover-bench-sim -- --only uniform,blackhole --policies tower --seeds 1
 //! ```
 //!
 //! Clients send calls to servers that queue them, some of which fail, fall silent or get slow; each
@@ -10,70 +10,21 @@
 //! a delay and a budget of its own. The figures are medians over the seeds, but for the first trial and
 //! the longest request in a fault, of which the latest and the longest are shown.
 
+mod agenda;
+mod client;
+mod clock;
+mod kinds;
 mod measure;
-mod policies;
+mod peers;
 mod random;
 mod report;
 mod scenario;
+mod shipped;
+mod wire;
 mod world;
 
-// a folder as the path, so that the modules find their own files below it
-#[path = "../../src"]
-#[allow(warnings, clippy::all, reason = "they are the library's, and looked through there")]
-mod sources {
-    pub mod attempts;
-    pub mod backoff;
-    pub mod budget;
-    pub mod circuit;
-    pub mod classify;
-    #[path = "../benches/balance/clock.rs"]
-    pub mod clock;
-    pub mod deadline;
-    pub mod error;
-    pub mod ewma;
-    pub mod health;
-    pub mod hint;
-    pub mod histogram;
-    pub mod outcome;
-    pub mod policy;
-    pub mod ratio;
-    pub mod record;
-    pub mod replay;
-    pub mod rng;
-    pub mod stripe;
-    pub mod sync;
-    pub mod waiting;
-    pub mod window;
-
-    /// The choice, without the service that it is for.
-    pub mod balance {
-        mod endpoint;
-        #[path = "../../benches/balance/ours.rs"]
-        mod ours;
-        mod pick;
-        mod set;
-        mod situation;
-        mod tiers;
-        mod weights;
-
-        pub use ours::Ours;
-    }
-
-    /// When there is a hedge, without the service that sends it.
-    pub mod hedge {
-        mod delay;
-        mod handle;
-        #[path = "../../benches/balance/hedger.rs"]
-        mod hedger;
-        mod policy;
-
-        pub use hedger::{Hedger, Hedging};
-    }
-}
-use sources::*;
-
+use kinds::Kind;
 use measure::Measures;
-use policies::Kind;
 use report::Block;
 use scenario::{SCENARIOS, Scenario};
 use std::env;

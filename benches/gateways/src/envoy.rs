@@ -10,7 +10,7 @@ use std::process::Command;
 
 const API: &str = "type.googleapis.com/envoy.extensions";
 
-pub fn command(program: &Path, hedge: bool, port: u16, backends: &[u16]) -> Command {
+pub(crate) fn command(program: &Path, hedge: bool, port: u16, backends: &[u16]) -> Command {
     let mut command = Command::new(program);
     command.args(["--config-yaml", &settings(hedge, port, backends).to_string()]);
     // one worker, as the others have

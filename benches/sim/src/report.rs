@@ -1,13 +1,13 @@
 //! The table, and the limits that our own balancing is held to.
 
+use crate::kinds::Kind;
 use crate::measure::{Measure, Measures};
-use crate::policies::Kind;
 use crate::scenario::Scenario;
 
 /// What was measured in one scenario, policy by policy.
-pub struct Block {
-    pub scenario: &'static Scenario,
-    pub rows: Vec<(Kind, Measures)>,
+pub(crate) struct Block {
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) rows: Vec<(Kind, Measures)>,
 }
 
 impl Block {
@@ -15,7 +15,7 @@ impl Block {
         self.rows.iter().find(|(kind, _)| *kind == policy)?.1.get(measure)
     }
 
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         print!("\n{:<25}", self.scenario.name);
         for &measure in Measure::shown(self.scenario) {
             print!("{:>9}", measure.name());
@@ -102,7 +102,7 @@ const LIMITS: [Limit; 33] = [
 ];
 
 /// Prints how our own balancing stands to each limit of what was measured, and whether all hold.
-pub fn limits_hold(blocks: &[Block]) -> bool {
+pub(crate) fn limits_hold(blocks: &[Block]) -> bool {
     let mut all = true;
     let mut heading = "\nours, of tower's or of none where it says so\n";
     for Limit { scenario, policy, measure, bound } in &LIMITS {
