@@ -48,11 +48,16 @@ async fn main() -> Result<(), BoxError> {
     timeout(Duration::from_secs(15), run()).await?
 }
 
-async fn run() -> Result<(), BoxError> {
-    let [mut a, mut b, mut c, mut backup] = NAMES.map(Server::new);
-    for server in [&mut a, &mut b, &mut c, &mut backup] {
+async fn start(servers: [&mut Server; 4]) -> Result<(), BoxError> {
+    for server in servers {
         server.start().await?;
     }
+    Ok(())
+}
+
+async fn run() -> Result<(), BoxError> {
+    let [mut a, mut b, mut c, mut backup] = NAMES.map(Server::new);
+    start([&mut a, &mut b, &mut c, &mut backup]).await?;
 
     let client = Client::builder(TokioExecutor::new()).build_http();
     let endpoints: Endpoints<_> = [
@@ -96,9 +101,7 @@ async fn run() -> Result<(), BoxError> {
     shares = send(&stack, "all stopped", 50).await?;
     assert_eq!(shares.of("fallback"), 50, "what is left is the fallback");
 
-    for server in [&mut a, &mut b, &mut c, &mut backup] {
-        server.start().await?;
-    }
+    start([&mut a, &mut b, &mut c, &mut backup]).await?;
     send(&stack, "coming back", 400).await?;
     shares = send(&stack, "all is well again", 200).await?;
     assert!(NAMES[..3].iter().all(|name| shares.of(name) > 20), "each has a share again");

@@ -1,4 +1,4 @@
-//! What a good call costs in memory; `benches/cost.rs` counts instructions.
+//! What a good call costs in memory; `benches/cost` counts instructions.
 
 use crate::kit::settings::Watch as _;
 use crate::kit::settings::nonzero;

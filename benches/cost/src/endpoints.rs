@@ -1,7 +1,7 @@
 //! The cases over sets of endpoints: ours, and tower's `p2c`, which needs no more than this but a `Buffer`
 //! where it is to be cloned.
 
-use super::{drive, inner};
+use crate::services::{drive, inner};
 use std::fmt;
 use std::hint::black_box;
 use std::time::Duration;
@@ -102,7 +102,7 @@ fn calls_a_second(workers: usize) -> f64 {
     const CALLS: u64 = 20_000;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(workers).enable_time().build().unwrap();
-    let balance = balance(10, || tower::service_fn(super::answer::<true, u64>));
+    let balance = balance(10, || tower::service_fn(crate::services::answer::<true, u64>));
     #[expect(clippy::disallowed_methods, reason = "the machine's own time is measured")]
     let start = std::time::Instant::now();
     runtime.block_on(async {
@@ -116,11 +116,11 @@ fn calls_a_second(workers: usize) -> f64 {
 }
 
 /// Does nothing but look at the clock, when it is called and when it answers.
-async fn looks_twice<const PENDING: bool>(request: u64) -> Result<u64, super::Fail> {
+async fn looks_twice<const PENDING: bool>(request: u64) -> Result<u64, crate::services::Fail> {
     #[expect(clippy::disallowed_methods, reason = "that is what is measured")]
     let look = tokio::time::Instant::now;
     black_box(look());
-    let answer = super::answer::<PENDING, u64>(request).await;
+    let answer = crate::services::answer::<PENDING, u64>(request).await;
     black_box(look());
     answer
 }

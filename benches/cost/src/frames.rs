@@ -1,6 +1,6 @@
 //! What the frames of an answer's body cost in the layers that watch them.
 
-use super::Fail;
+use crate::services::Fail;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};

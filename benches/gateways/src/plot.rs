@@ -130,7 +130,7 @@ type Drawn = Result<(), BoxError>;
 impl Picture<'_> {
     fn heading(&self, runs: &[Run], panels: &[Panel]) -> Drawn {
         let title = "How long callers wait while one of three backends fails";
-        self.text(title, (16, 14), 20.0, INK, HPos::Left, true)?;
+        self.text(title, (16, 14), Font::new(20.0, INK, HPos::Left).bold())?;
         let rounds = Group::all(runs).iter().map(|group| group.runs.len()).max().unwrap_or(0);
         let rounds = match rounds {
             1 => "one round".into(),
@@ -138,13 +138,13 @@ impl Picture<'_> {
         };
         let rate = runs[0].rate;
         let facts = format!("{rate} requests a second, 7 s of fault, {rounds}, logarithmic scale");
-        self.text(&facts, (16, 40), 15.0, FAINT, HPos::Left, false)?;
+        self.text(&facts, (16, 40), Font::new(15.0, FAINT, HPos::Left))?;
 
         let mut left = 16;
         for gateway in Gateway::ALL {
             if panels.iter().any(|panel| panel.bars.iter().any(|bar| bar.gateway == gateway)) {
                 self.fill((left, 64), (left + 12, 76), color(gateway))?;
-                self.text(gateway.title(), (left + 18, 64), 14.5, INK, HPos::Left, false)?;
+                self.text(gateway.title(), (left + 18, 64), Font::new(14.5, INK, HPos::Left))?;
                 left += 18 + 6 * gateway.title().len() as i32 + 30;
             }
         }
@@ -157,10 +157,10 @@ impl Picture<'_> {
         self.fill((left, 28), (left + 16, 48), FAINT)?;
         self.line((left + 8, 16), (left + 8, 28), FAINT, 1)?;
         self.line((left + 1, 16), (left + 15, 16), FAINT, 2)?;
-        self.text("slowest request", (left + 26, 11), 13.5, INK, HPos::Left, false)?;
-        self.text("p99 of the good answers", (left + 26, 31), 13.5, INK, HPos::Left, false)?;
+        self.text("slowest request", (left + 26, 11), Font::new(13.5, INK, HPos::Left))?;
+        self.text("p99 of the good answers", (left + 26, 31), Font::new(13.5, INK, HPos::Left))?;
         self.dashes(left - 4, left + 20, 69)?;
-        self.text("p99 before the fault", (left + 26, 64), 13.5, INK, HPos::Left, false)
+        self.text("p99 before the fault", (left + 26, 64), Font::new(13.5, INK, HPos::Left))
     }
 
     fn dashes(&self, left: i32, right: i32, y: i32) -> Drawn {
@@ -175,7 +175,7 @@ impl Picture<'_> {
             let label =
                 if tick < 1000.0 { format!("{tick} ms") } else { format!("{} s", tick / 1e3) };
             let y = self.scale.y(tick);
-            self.text(&label, (LEFT - 8, y - 5), 13.5, FAINT, HPos::Right, false)?;
+            self.text(&label, (LEFT - 8, y - 5), Font::new(13.5, FAINT, HPos::Right))?;
         }
         Ok(())
     }
@@ -193,7 +193,11 @@ impl Picture<'_> {
         self.dashes(left, right, self.scale.y(panel.before))?;
         self.line((left, BOTTOM), (right, BOTTOM), INK, 1)?;
         let middle = (left + right) / 2;
-        self.text(&panel.fault.title(), (middle, BOTTOM + 10), 16.5, INK, HPos::Center, true)
+        self.text(
+            &panel.fault.title(),
+            (middle, BOTTOM + 10),
+            Font::new(16.5, INK, HPos::Center).bold(),
+        )
     }
 
     fn bar(&self, left: i32, right: i32, bar: &Bar) -> Drawn {
@@ -204,19 +208,31 @@ impl Picture<'_> {
         if let Some(p99) = bar.p99 {
             top = self.scale.y(p99);
             self.fill((left, top), (right, BOTTOM), color)?;
-            self.text(&whole(p99), (middle, BOTTOM - 20), 14.0, WHITE, HPos::Center, true)?;
+            self.text(
+                &whole(p99),
+                (middle, BOTTOM - 20),
+                Font::new(14.0, WHITE, HPos::Center).bold(),
+            )?;
         }
         self.line((middle, highest), (middle, top), color, 1)?;
         self.line((left + 5, highest), (right - 5, highest), color, 2)?;
-        self.text(&whole(bar.max), (middle, highest - 14), 13.5, INK, HPos::Center, false)?;
+        self.text(&whole(bar.max), (middle, highest - 14), Font::new(13.5, INK, HPos::Center))?;
         if bar.errors > 0.0 {
             let errors = if bar.errors < 0.1 {
                 format!("{:.2} %", bar.errors)
             } else {
                 format!("{:.1} %", bar.errors)
             };
-            self.text(&errors, (middle, highest - 42), 13.5, ERROR, HPos::Center, true)?;
-            self.text("errors", (middle, highest - 29), 13.5, ERROR, HPos::Center, true)?;
+            self.text(
+                &errors,
+                (middle, highest - 42),
+                Font::new(13.5, ERROR, HPos::Center).bold(),
+            )?;
+            self.text(
+                "errors",
+                (middle, highest - 29),
+                Font::new(13.5, ERROR, HPos::Center).bold(),
+            )?;
         }
         Ok(())
     }
@@ -230,19 +246,31 @@ impl Picture<'_> {
     }
 
     /// Its upper edge is at `at`.
-    fn text(
-        &self,
-        text: &str,
-        at: (i32, i32),
-        size: f64,
-        color: RGBColor,
-        side: HPos,
-        bold: bool,
-    ) -> Drawn {
+    fn text(&self, text: &str, at: (i32, i32), font: Font) -> Drawn {
+        let Font { size, color, side, bold } = font;
         let weight = if bold { FontStyle::Bold } else { FontStyle::Normal };
         let style = ("sans-serif", size, weight).into_text_style(&self.root).color(&color);
         let style = style.pos(Pos::new(side, VPos::Top));
         Ok(self.root.draw(&Text::new(text, at, style))?)
+    }
+}
+
+/// How a text is written.
+#[derive(Clone, Copy)]
+struct Font {
+    size: f64,
+    color: RGBColor,
+    side: HPos,
+    bold: bool,
+}
+
+impl Font {
+    const fn new(size: f64, color: RGBColor, side: HPos) -> Self {
+        Self { size, color, side, bold: false }
+    }
+
+    const fn bold(self) -> Self {
+        Self { bold: true, ..self }
     }
 }
 

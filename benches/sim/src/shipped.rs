@@ -124,12 +124,12 @@ impl Maker<'_> {
     pub(crate) fn hedged(self, client: usize, percent: u8) -> impl Client {
         let endpoints = self.endpoints();
         let hedge = HedgeLayer::plain().kind(Request::slot()).delay(percentile(percent));
-        let hedges = Some(hedge.handle());
+        let (hedge, hedges) = hedge.with_handle();
         let service = ServiceBuilder::new()
             .option_layer(self.retry(client))
             .layer(hedge)
             .service(self.balance(client, &endpoints));
-        Shipped { service, endpoints, hedges, sleeps: true }
+        Shipped { service, endpoints, hedges: Some(hedges), sleeps: true }
     }
 
     /// The same with [`Naive`] hedges, and no retries.
@@ -159,8 +159,8 @@ struct Naive {
 impl Naive {
     fn new(balance: Balanced, percent: u8) -> Self {
         let layer = HedgeLayer::plain().kind(Request::slot()).no_budget().max_hedges(0);
-        let layer = layer.delay(percentile(percent));
-        let (attempts, measured) = (layer.layer(balance), layer.handle());
+        let (layer, measured) = layer.delay(percentile(percent)).with_handle();
+        let attempts = layer.layer(balance);
         let hedge = Self::after(None, attempts.clone());
         Self { attempts, measured, delay: None, hedge }
     }
