@@ -69,9 +69,11 @@ impl Backend {
         draw(&mut lock(&self.rng), self.behavior())
     }
 
-    /// The backend is no longer in the set: it gets no request that begins from here on.
-    pub(crate) fn leave_set(&self) {
-        self.gone_at.store(self.world.event(), SeqCst);
+    /// The backend is no longer in the set: it gets no request that begins after this event.
+    pub(crate) fn leave_set(&self) -> u64 {
+        let event = self.world.event();
+        self.gone_at.store(event, SeqCst);
+        event
     }
 
     pub(crate) fn return_to_set(&self) {

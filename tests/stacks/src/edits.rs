@@ -61,7 +61,7 @@ fn edit_set<F: Layers>(run: &Arc<Run>, set: &Set<F>, edit: &Edit) {
                 run.world.violate("remove-tells", format!("{name}: {found}"));
             }
             if let Some(member) = member {
-                member.backend.leave_set();
+                set.drop_member(member);
             }
         }
         Edit::Reweight(name, weight) => {
@@ -72,7 +72,8 @@ fn edit_set<F: Layers>(run: &Arc<Run>, set: &Set<F>, edit: &Edit) {
         }
         Edit::Drain(name) => {
             if set.endpoints.drain(name) {
-                backend(name).expect("sim: drained a member").leave_set();
+                let backend = backend(name).expect("sim: drained a member");
+                backend.leave_set();
             }
         }
         Edit::Undrain(name) => {

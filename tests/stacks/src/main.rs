@@ -51,8 +51,11 @@
 //! Two builds of the library have the same digest if all stories are the same: every call of a backend and its
 //! end, every request and its end, edits, violations, each with its virtual time, and at the end the counts of
 //! all handles. The words of the library are left out, error messages and `Debug` output, so a
-//! rewording keeps the digest. Nothing else is left out: no run depends on the process, as all layers
-//! have seeds, there is one thread, and whatever is gone through is sorted.
+//! rewording keeps the digest. Left out too is the rest of a run in which an endpoint may get the memory of
+//! one that was removed while requests are under way that know of it: the record of a request tells
+//! endpoints and budgets apart by their addresses, so whether the new one counts as tried is up to the allocator.
+//! Apart from that, no run depends on the process: all layers have seeds, there is one thread, and whatever
+//! is gone through is sorted.
 //!
 //! The one thing that is read from outside is the wall clock, to understand a `Retry-After` that is a date. The
 //! dates that backends send lie so far off that the day of the run makes no difference.

@@ -73,6 +73,8 @@ pub(crate) struct Set<F: Layers> {
     pub(crate) endpoints: Endpoints<BoxService<F>>,
     /// By name.
     pub(crate) members: Mutex<BTreeMap<String, Member>>,
+    /// The event with which an endpoint was last dropped.
+    dropped: AtomicU64,
 }
 
 /// The end of a call of an endpoint is an event.
@@ -85,7 +87,27 @@ impl Drop for EndpointCall {
 }
 
 impl<F: Layers> Set<F> {
+    fn new() -> Arc<Self> {
+        let (members, dropped) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { endpoints: Endpoints::new(), members, dropped })
+    }
+
+    /// Drops an endpoint that is no longer in the set.
+    pub(crate) fn drop_member(&self, member: Member) {
+        self.dropped.store(member.backend.leave_set(), SeqCst);
+    }
+
+    /// The record of a request knows endpoints and budgets by their addresses. An endpoint may get the
+    /// address of one that was dropped, and a request that went to that one then takes it for tried. From
+    /// there on, the run depends on the allocator.
+    fn expect_addresses_again(&self, run: &Run) {
+        if run.protocol != Protocol::Plain {
+            run.world.close_hash_if_any_began_before(self.dropped.load(SeqCst));
+        }
+    }
+
     pub(crate) fn insert(&self, run: &Arc<Run>, spec: &EndpointSpec) {
+        self.expect_addresses_again(run);
         let (service, backend) = endpoint::<F>(run, spec, false);
         let calls = Arc::new(AtomicU64::new(0));
         let (counter, world) = (calls.clone(), run.world.clone());
@@ -101,7 +123,7 @@ impl<F: Layers> Set<F> {
         self.endpoints.insert(endpoint);
         let member = Member { backend, calls, limit };
         if let Some(old) = lock(&self.members).insert(spec.name.clone(), member) {
-            old.backend.leave_set();
+            self.drop_member(old);
         }
     }
 }
@@ -125,7 +147,7 @@ fn settings<S>(endpoint: Endpoint<S>, rng: &mut Rng) -> (Endpoint<S>, Option<u32
 }
 
 fn balancer<F: Layers>(run: &Arc<Run>, plan: &Plan, seed: u64) -> (BoxService<F>, Arc<Set<F>>) {
-    let set = Arc::new(Set::<F> { endpoints: Endpoints::new(), members: Mutex::default() });
+    let set = Set::<F>::new();
     for spec in &plan.endpoints {
         set.insert(run, spec);
     }

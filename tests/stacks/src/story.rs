@@ -47,18 +47,22 @@ impl From<String> for Line {
 
 pub(crate) struct Story {
     hash: Hash,
+    /// Nothing more enters the hash.
+    closed: bool,
     /// Kept only where the story is to be read.
     lines: Option<Vec<String>>,
 }
 
 impl Story {
     pub(crate) fn new(kept: bool) -> Self {
-        Self { hash: Hash::new(), lines: kept.then(Vec::new) }
+        Self { hash: Hash::new(), closed: false, lines: kept.then(Vec::new) }
     }
 
     pub(crate) fn add(&mut self, at: Duration, line: &Line) {
-        self.hash.add(line.event.bytes());
-        self.hash.add(at.as_nanos().to_le_bytes());
+        if !self.closed {
+            self.hash.add(line.event.bytes());
+            self.hash.add(at.as_nanos().to_le_bytes());
+        }
         if let Some(lines) = self.lines.as_mut().filter(|lines| lines.len() < MAX_LINES) {
             lines.push(format!("{:>12.3}ms {}{}", at.as_secs_f64() * 1e3, line.event, line.note));
         }
@@ -66,9 +70,14 @@ impl Story {
 
     /// Adds numbers to the hash that are not told.
     pub(crate) fn add_counts(&mut self, counts: &[u64]) {
-        for count in counts {
+        for count in counts.iter().filter(|_| !self.closed) {
             self.hash.add_number(*count);
         }
+    }
+
+    /// Leaves everything from here on out of the hash.
+    pub(crate) fn close_hash(&mut self) {
+        self.closed = true;
     }
 
     pub(crate) fn hash(&self) -> Hash {

@@ -211,6 +211,19 @@ impl World {
         }
     }
 
+    /// Leaves everything from here on out of the story's hash, if a request is under way that began before
+    /// this event.
+    pub(crate) fn close_hash_if_any_began_before(&self, event: u64) {
+        let ended = |request: &RequestState| request.over && !self.buffered.load(SeqCst);
+        let open = |request: &RequestState| request.began < event && !ended(request);
+        if !lock(&self.requests).values().any(open) {
+            return;
+        }
+        if let Some(story) = &self.story {
+            lock(story).close_hash();
+        }
+    }
+
     /// Counts how a request ended for its caller.
     pub(crate) fn end(&self, how: &'static str) {
         *lock(&self.ends).entry(how).or_default() += 1;
