@@ -106,7 +106,7 @@ fn threads(seeds: Range<u64>, options: Options) -> bool {
         let mut tasks = JoinSet::new();
         for seed in seeds {
             watchdog::beat(seed);
-            // for how long a request may take says nothing where time is real
+            // on the real clock, a request that takes long may only wait for a processor
             let plan = Plan { patient: false, ..plan(seed) };
             tasks.spawn(async move { (seed, threaded(&plan, options).await) });
             if tasks.len() >= PLANS_AT_ONCE {

@@ -10,35 +10,40 @@ pub(crate) fn smaller(plan: &Plan) -> Vec<Plan> {
         change(&mut less);
         plans.push(less);
     };
-    let callers = plan.callers.len();
-    if callers > 1 {
-        offer(&|less| less.callers.truncate(callers / 2));
-        offer(&|less| drop(less.callers.drain(..callers / 2)));
+    let half = plan.callers.len() / 2;
+    if half > 0 {
+        offer(&|less| less.callers.truncate(half));
+        offer(&|less| less.callers = plan.callers[half..].to_vec());
     }
     for (at, caller) in plan.callers.iter().enumerate() {
-        if callers > 1 {
-            offer(&|less| drop(less.callers.remove(at)));
+        if half > 0 {
+            offer(&|less| less.callers = without(&plan.callers, at));
         }
         if caller.requests > 1 {
             offer(&|less| less.callers[at].requests -= 1);
         }
     }
     for at in 0..plan.layers.len() {
-        offer(&|less| drop(less.layers.remove(at)));
+        offer(&|less| less.layers = without(&plan.layers, at));
     }
     for at in 0..plan.edits.len() {
-        offer(&|less| drop(less.edits.remove(at)));
+        offer(&|less| less.edits = without(&plan.edits, at));
     }
     for (at, endpoint) in plan.endpoints.iter().enumerate() {
         if plan.balance.is_some() {
-            offer(&|less| drop(less.endpoints.remove(at)));
+            offer(&|less| less.endpoints = without(&plan.endpoints, at));
         }
         for layer in 0..endpoint.layers.len() {
-            offer(&|less| drop(less.endpoints[at].layers.remove(layer)));
+            offer(&|less| less.endpoints[at].layers = without(&endpoint.layers, layer));
         }
     }
     if plan.balance.is_some() {
         offer(&|less| less.balance = None);
     }
     plans
+}
+
+fn without<T: Clone>(list: &[T], at: usize) -> Vec<T> {
+    let (before, after) = list.split_at(at);
+    [before, &after[1..]].concat()
 }
