@@ -66,7 +66,8 @@
 //! and fails nothing.
 //!
 //! A deadline does not bound the wait for readiness, so an attempt may start late where a layer or a backend
-//! of the stack waits. Such stacks are excused, unless `--late` is given.
+//! of the stack waits; nor does it with a `min_attempt` of zero. Such stacks are excused, unless `--late` is
+//! given.
 
 mod amplification;
 mod arguments;

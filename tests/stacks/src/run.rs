@@ -44,7 +44,7 @@ pub(crate) struct Built {
     pub(crate) more_attempts: u64,
     pub(crate) buffers: u64,
     pub(crate) stalls: bool,
-    /// A layer that may wait without an end, or may start an attempt just before a deadline.
+    /// A layer that waits for readiness past a deadline, or starts attempts however little time is left.
     pub(crate) ignores_deadlines: bool,
     pub(crate) first_result: bool,
     pub(crate) endless_open_times: bool,

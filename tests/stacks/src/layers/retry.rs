@@ -20,7 +20,7 @@ pub(super) fn set<C, P>(layer: RetryLayer<C, P>, spec: &LayerSpec, run: &Run) ->
         Payment::Shared(budget) | Payment::Own(budget) => layer.budget(budget),
     };
     let mut text = format!("retry(max {max}, budget {name}");
-    let layer = set_times(layer, rng, &mut text);
+    let layer = set_times(layer, rng, run, &mut text);
     note(&layer, run, max, shared);
     run.describe(text + ")");
     layer
@@ -29,6 +29,7 @@ pub(super) fn set<C, P>(layer: RetryLayer<C, P>, spec: &LayerSpec, run: &Run) ->
 fn set_times<C, P>(
     mut layer: RetryLayer<C, P>,
     rng: &mut Rng,
+    run: &Run,
     text: &mut String,
 ) -> RetryLayer<C, P> {
     if rng.chance(70) {
@@ -45,6 +46,7 @@ fn set_times<C, P>(
         let least = rng.pick(&[0, 1_000]);
         *text += &format!(", min_attempt {least}");
         layer = layer.min_attempt(ms(least));
+        lock(&run.built).ignores_deadlines |= least == 0;
     }
     if rng.chance(30) {
         let hint = rng.pick(&[0, 1_000, 3_000_000]);
