@@ -5,17 +5,17 @@ use std::ops::Range;
 pub(crate) const USAGE: &str = "\
 usage: tower-failover-stacks COMMAND [FLAG]...
 
-  seeds FROM COUNT      execute the plans of these seeds, and sum up violations
-  digest FROM COUNT     the same, and print one hash of all that happened
+  seeds FROM COUNT      execute the plans of these seeds, and sum up the violations
+  digest FROM COUNT     do the same, and print one hash of all stories
   one SEED              print a plan, its stack and its story
-  shrink SEED CLASS     make a plan smaller as long as it violates this class
+  shrink SEED CLASS     remove every part of a plan that this violation does not need
   threads FROM COUNT    execute plans on four threads and the real clock
   amp                   attempts per request in an outage, one to three tiers
   budgets FROM COUNT    check the bounds of budgets in outages
 
-  --twice               execute every plan twice and compare
-  --late                do not excuse attempts after a deadline
-  --backtrace           print backtraces of panics that no plan holds
+  --twice               execute every plan twice and compare the stories
+  --late                report late attempts in every stack
+  --backtrace           print a backtrace of every panic that is not part of a plan
 ";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// None for a call that makes no sense.
+    /// None for a wrong call.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Option<Self> {
         let (flags, words): (Vec<_>, Vec<_>) = arguments.partition(|word| word.starts_with("--"));
         let (mut twice, mut late, mut backtrace) = (false, false, false);

@@ -13,7 +13,7 @@ use crate::world::{Call, CallEnd, RequestState, World, lock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-/// What the clones of one backend share.
+/// The state that all clones of one backend share.
 pub(crate) struct Backend {
     pub(crate) world: Arc<World>,
     pub(crate) name: String,
@@ -21,7 +21,7 @@ pub(crate) struct Backend {
     pub(crate) backup: bool,
     pub(crate) hangs: bool,
     pub(crate) panics: bool,
-    /// Up to which millisecond it behaves how; the last one lasts for ever.
+    /// Each behavior lasts until its millisecond, the last one to the end.
     behaviors: Vec<(u64, Behavior)>,
     rng: Mutex<Rng>,
     /// Services that are alive, clones included.

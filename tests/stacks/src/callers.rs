@@ -1,4 +1,4 @@
-//! Callers: who sends the requests, waits for responses and leaves.
+//! Callers send requests, wait for responses and sometimes leave.
 
 mod ask;
 mod polled;
@@ -39,7 +39,7 @@ pub(crate) struct Caller<F: Ask> {
     clones: bool,
 }
 
-/// What a caller does with one request.
+/// How a caller behaves with one request.
 struct Manners {
     /// For the caller's reading of the response.
     reading: Rng,

@@ -1,4 +1,4 @@
-//! What each command does. All say whether nothing was violated but what is known.
+//! The commands. Each returns whether all violations were known ones.
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::{self, Stopwatch};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-/// Without `--twice`, one plan in so many is executed twice.
+/// Without `--twice`, one plan in 20 is executed twice.
 const TWICE_EVERY: u64 = 20;
 /// The longest time for which a plan is made smaller.
 const MAX_SHRINKING: Duration = Duration::from_secs(120);

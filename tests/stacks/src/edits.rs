@@ -47,7 +47,7 @@ fn steer(run: &Run, which: u64, what: u8) {
     }
 }
 
-/// Makes an edit. It must say truly whether there was such an endpoint.
+/// Makes an edit, and checks that it reports whether there was such an endpoint.
 fn edit_set<F: Layers>(run: &Arc<Run>, set: &Set<F>, edit: &Edit) {
     let backend = |name: &str| -> Option<Arc<Backend>> {
         lock(&set.members).get(name).map(|member| member.backend.clone())

@@ -1,4 +1,4 @@
-//! Executes a plan: builds its stack, lets callers and edits at it, and looks at what is left.
+//! Executes a plan: builds its stack, runs callers and edits, and checks the remains.
 
 use crate::callers::{self, Ask};
 use crate::family::{Http, Plain};
@@ -24,7 +24,7 @@ pub(crate) struct Options {
     pub(crate) late: bool,
 }
 
-/// What a run has found.
+/// The result of a run.
 pub(crate) struct Findings {
     pub(crate) violations: Vec<Violation>,
     pub(crate) hash: u64,
@@ -110,17 +110,17 @@ async fn serve<F: Ask>(run: &Arc<Run>, stack: &Stack<F>, plan: &Plan) {
             run.world.violate("caller-task", "died".into());
         }
     }
-    // one that panicked is told by the panic
+    // a panic in it was collected as a foreign one
     let _ = editing.await;
     let buffered = lock(&run.built).buffers > 0;
     if buffered && run.world.single {
-        // what callers that left have in a buffer waits for readiness
+        // requests of callers that left wait in a buffer for readiness
         clock::sleep(Duration::from_secs(90)).await;
     }
     settle().await;
 }
 
-/// Drops the stack from the outside to the inside, and checks what is left each time.
+/// Drops the stack from the outside to the inside, and checks after each step that nothing is left.
 async fn take_apart<F: Ask>(run: &Arc<Run>, stack: Stack<F>, plan: &Plan) {
     let world = &run.world;
     let Stack { service, set } = stack;

@@ -21,7 +21,7 @@ use tower_service::Service;
 /// Any service of a family, so that layers can be stacked in any order.
 pub(crate) type BoxService<F> =
     BoxCloneSyncService<<F as Family>::Request, <F as Family>::Response, BoxError>;
-/// What a backend is doing with a request.
+/// A response in the making.
 pub(crate) type Answering<R> = Pin<Box<dyn Future<Output = Result<R, BoxError>> + Send>>;
 /// Something that acts when it is dropped.
 pub(crate) type Guard = Box<dyn Any + Send>;
@@ -38,7 +38,7 @@ pub(crate) trait Family: Sized + Send + Sync + 'static {
     /// Keeps the guard until the response has ended.
     fn hold(response: Self::Response, guard: Guard) -> Self::Response;
 
-    /// What a backend does with the request.
+    /// Answers the request as the script says.
     fn answer(script: Script, request: Self::Request) -> Answering<Self::Response>;
 }
 

@@ -1,4 +1,4 @@
-//! What must hold when all callers are gone and the stack is still there.
+//! The invariants of a stack at rest: all callers are gone, and it is not dropped yet.
 
 use crate::layers::Layers;
 use crate::plan::{Plan, Protocol};
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use tower_failover::balance::EndpointSnapshot;
 use tower_failover::circuit_breaker::CircuitState;
 
-/// What no longer is alive when nobody waits for a response.
+/// Objects that must be gone when no caller waits for a response.
 const PASSING: [Kind; 4] = [Kind::Future, Kind::ResponseBody, Kind::RequestBody, Kind::Request];
 
 /// Checks a stack that is at rest.
@@ -56,7 +56,7 @@ fn check_attempts(run: &Run, built: &Built) {
     }
 }
 
-/// The shared budget holds what was not paid from it.
+/// The shared budget still holds everything that was not paid from it.
 fn check_budget(run: &Run, built: &Built) {
     let paid: u64 = built.shared_payers.iter().map(|paid| paid()).sum();
     let balance = run.shared_budget.balance();
@@ -82,7 +82,7 @@ fn check_set<F: Layers>(run: &Run, built: &Built, set: &Set<F>, plan: &Plan) {
             check_endpoint(run, shot, member, plan);
         }
     }
-    // what was removed is dropped, but for what an inner balancer or a buffer keeps
+    // removed services are dropped, unless an inner balancer or a buffer keeps them
     if built.may_be_stuck() || !built.nested.is_empty() {
         return;
     }

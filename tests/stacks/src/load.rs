@@ -1,4 +1,4 @@
-//! A backend that always fails, and an even load on it: what the outages are made of.
+//! Outages: a backend that always fails, and an even load on it.
 
 use crate::clock;
 use crate::family::{BoxService, Erase, Http, SimBody, boxed};
@@ -66,12 +66,12 @@ pub(crate) fn failing(attempts: &Attempts, delay: Duration) -> BoxService<Http> 
     service_fn(fail).erase()
 }
 
-/// Hides what is inside from what is outside, as a network does.
+/// Separates the layers inside from those outside, as a network does.
 pub(crate) fn wall(inner: BoxService<Http>) -> BoxService<Http> {
     service_fn(move |request: Request<SimBody>| inner.clone().oneshot(request)).erase()
 }
 
-/// Sends so many requests a second, and waits until all have ended.
+/// Sends requests at an even rate, and waits until all have ended.
 pub(crate) async fn send(service: BoxService<Http>, per_second: u64, seconds: u64) {
     let began = clock::now();
     let mut tasks = JoinSet::new();

@@ -1,73 +1,79 @@
-//! Random stacks of the library's layers, executed and checked, each from a seed.
+//! Executes random stacks of the library's layers and checks them. Each stack comes from a seed.
 //!
 //! ```sh
 //! cargo run --locked --profile stacks -p tower-failover-stacks -- seeds 0 20000
 //! ```
 //!
-//! The tests in `tests/it` ask whether a layer does what it is for. This program asks whether any layers, in
-//! any order and with any settings, keep the promises that hold for all of them: a request that must
-//! not be repeated is not sent twice, no more attempts are made than are allowed, bodies arrive whole,
-//! budgets and counts add up, and nothing is left when all is over.
+//! The tests in `tests/it` check that each layer does its job. This program checks the promises that hold for
+//! any layers, in any order and with any settings: a request that must not be repeated is not sent
+//! twice, no request has more attempts than are allowed, bodies arrive whole, budgets and counts add up,
+//! and nothing is left at the end.
 //!
 //! # Commands
 //!
-//! | command | does |
+//! | command | effect |
 //! |---|---|
-//! | `seeds FROM COUNT` | executes the plans of these seeds, and sums up what was violated, by class |
-//! | `digest FROM COUNT` | the same, and prints one hash of all that happened |
+//! | `seeds FROM COUNT` | executes the plans of these seeds, and sums up the violations by class |
+//! | `digest FROM COUNT` | does the same, and prints one hash of all stories |
 //! | `one SEED` | prints the plan of a seed, its stack and its story |
-//! | `shrink SEED CLASS` | leaves out of a plan whatever this violation does not need, and prints the rest |
-//! | `threads FROM COUNT` | executes 24 plans at a time on four threads, on the real clock, a hundred times as fast |
-//! | `amp` | attempts per request in an outage, with one to three tiers that retry |
+//! | `shrink SEED CLASS` | removes every part of a plan that this violation does not need, and prints the rest |
+//! | `threads FROM COUNT` | executes 24 plans at a time on four threads and the real clock, at a hundred times the speed |
+//! | `amp` | prints the attempts per request in an outage, with one to three tiers that retry |
 //! | `budgets FROM COUNT` | checks the bound of a budget in every span of an outage |
 //!
-//! | flag | does |
+//! | flag | effect |
 //! |---|---|
-//! | `--twice` | executes every plan twice and compares the stories; without it, every twentieth plan |
-//! | `--late` | does not excuse attempts that start after their deadline, see [Known](#known) |
-//! | `--backtrace` | prints a backtrace of every panic that no plan holds |
+//! | `--twice` | executes every plan twice and compares the stories; the default is every twentieth plan |
+//! | `--late` | reports attempts that start after their deadline in every stack, see [Known](#known) |
+//! | `--backtrace` | prints a backtrace of every panic that is not part of a plan |
 //!
-//! The exit code is 1 if anything was violated that is not known, 2 for a wrong call, and 3 if a run hangs
-//! for a minute.
+//! The exit code is 1 after a violation that is not known, 2 after a wrong call, and 3 when a run hangs for a
+//! minute.
 //!
 //! # Plans
 //!
-//! A plan is what a seed means: the protocol (plain values, plain values with a slot for the record of the
-//! attempts, HTTP, gRPC), the layers from the outside to the inside, a balancer or none, endpoints with layers
-//! of their own, edits of the set and of circuits while the stack serves, and callers. A plan says of each
-//! part only its kind and a seed. The settings of a layer, the behaviour of a backend and the requests of
-//! a caller are drawn from the seed of their part, so one part can be left out without a change of the others.
-//! This is how `shrink` works: it leaves out half of the callers, one caller, one request, one layer,
-//! one edit, one endpoint or the balancer, keeps what still violates the class, and ends where nothing more
-//! can go.
+//! A plan holds:
 //!
-//! A run has one thread and a paused clock, so a seed gives the same story each time. Backends succeed,
-//! fail, throttle, refuse, hang, panic, break bodies and are not ready, in two to three periods. Callers drop
-//! futures at any poll, leave after some time, poll with wakers that are forgotten, and stop in the middle of a
-//! body. Some plans have *patient* callers, who never leave: their requests must end by themselves.
+//! - the protocol: plain values, plain values with a slot for the record of the attempts, HTTP or gRPC;
+//! - the layers, from the outside to the inside, and a balancer or none;
+//! - the endpoints, with layers of their own;
+//! - edits, which change the set of endpoints and steer circuits while the stack serves;
+//! - callers, and how many requests each of them sends.
+//!
+//! Each of these parts is only a kind and a seed. The settings of a layer, the behavior of a backend and the
+//! requests of a caller are drawn later, each from the seed of its own part. So `shrink` can remove one
+//! part without changing the others: it tries to remove half of the callers, one caller, one
+//! request, one layer, one edit, one endpoint or the balancer, keeps the plan if it still violates the class,
+//! and ends when nothing more can be removed.
+//!
+//! A run has one thread and a paused clock, so a seed always gives the same story. Backends succeed, fail,
+//! throttle, refuse, hang, panic, break bodies and are not ready, and change their behavior up to twice. Callers
+//! drop futures at any poll, leave after some time, poll with wakers that are replaced, and stop in the
+//! middle of a body. Some plans have *patient* callers, which never leave: all their requests must end.
 //!
 //! # The digest
 //!
-//! Two builds of the library have the same digest if all stories are the same: every call of a backend and its
-//! end, every request and its end, edits, violations, each with its virtual time, and at the end the counts of
-//! all handles. The words of the library are left out, error messages and `Debug` output, so a
-//! rewording keeps the digest. Left out too is the rest of a run in which an endpoint may get the memory of
-//! one that was removed while requests are under way that know of it: the record of a request tells
-//! endpoints and budgets apart by their addresses, so whether the new one counts as tried is up to the allocator.
-//! Apart from that, no run depends on the process: all layers have seeds, there is one thread, and whatever
-//! is gone through is sorted.
+//! Two builds of the library have the same digest if all their stories are the same: every call of a backend and
+//! its end, every request and its end, edits and violations, each with its virtual time, and the main
+//! counts of all handles at the end. Two things do not enter the digest:
 //!
-//! The one thing that is read from outside is the wall clock, to understand a `Retry-After` that is a date. The
-//! dates that backends send lie so far off that the day of the run makes no difference.
+//! - The library's own words, which are error messages and `Debug` output. They may be reworded.
+//! - The rest of a run after an endpoint was inserted that may get the memory of a removed one, while
+//!   requests are under way that began before the removal. The record of a request identifies endpoints
+//!   and budgets by their addresses, so it depends on the allocator whether the new endpoint counts as tried.
+//!
+//! Nothing else differs between processes: every layer that draws has a seed, there is one thread, and all
+//! maps are sorted. The wall clock is read only for a `Retry-After` that is a date, and the dates that backends
+//! send are too far off for the day of the run to matter.
 //!
 //! # Known
 //!
-//! A class that begins with `known:` is a defect or a limit that was looked at and not mended. It is counted
-//! and fails nothing.
+//! A class that begins with `known:` is a defect or a limit that was analysed and not fixed. Its runs are
+//! counted, and they do not fail the command.
 //!
-//! A deadline does not bound the wait for readiness, so an attempt may start late where a layer or a backend
-//! of the stack waits; nor does it with a `min_attempt` of zero. Such stacks are excused, unless `--late` is
-//! given.
+//! One limit has no class: a deadline does not bound the wait for readiness, nor any attempt where
+//! `min_attempt` is zero. In stacks that wait or have this setting, an attempt may start after its deadline; with
+//! `--late` this is reported too.
 
 mod amplification;
 mod arguments;

@@ -1,4 +1,4 @@
-//! Tells the panics of the simulator from those of the library.
+//! Separates the panics that are part of a plan from all others.
 
 use crate::world::lock;
 use std::backtrace::Backtrace;
@@ -31,7 +31,7 @@ fn text(info: &PanicHookInfo<'_>) -> String {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default().into()
 }
 
-/// The panics since the last call that no plan holds.
+/// The panics since the last call that are not part of a plan.
 pub(crate) fn take_foreign() -> Vec<String> {
     std::mem::take(&mut *lock(&FOREIGN))
 }

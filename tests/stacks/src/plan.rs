@@ -1,4 +1,4 @@
-//! Plans: what a run is made of.
+//! Plans: the description of a run.
 //!
 //! A plan is data. Each of its parts has a seed of its own, by which the part is built later, so that one
 //! part can be left out without a change of the others.
@@ -9,7 +9,7 @@ mod shrink;
 pub(crate) use draw::plan;
 pub(crate) use shrink::smaller;
 
-/// What requests are, and how they carry the record of their attempts.
+/// The type of requests, and how they carry the record of their attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// Plain values that carry nothing.

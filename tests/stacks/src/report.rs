@@ -7,7 +7,7 @@ use std::time::Duration;
 /// More seeds of a class are not listed.
 const MAX_SEEDS: usize = 12;
 
-/// Classes with this prefix are defects that are known and not yet mended: they fail no run.
+/// Classes with this prefix are known and not fixed: they fail no run.
 const KNOWN: &str = "known:";
 
 #[derive(Default)]
@@ -25,7 +25,7 @@ pub(crate) struct Sums {
 struct Class {
     runs: u64,
     seeds: Vec<u64>,
-    /// What the first of them saw.
+    /// The description of the first violation.
     example: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a run knows of its stack while it is built and when all is over.
+//! The context in which a stack is built, and in which it is checked at the end.
 
 use crate::backend::Backend;
 use crate::plan::{Plan, Protocol};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower_failover::{Budget, Ratio};
 
-/// What the shared budget holds at first: it earns one attempt a second, and banks this many seconds.
+/// The initial balance of the shared budget, which earns one attempt a second and banks 1 000 seconds.
 pub(crate) const SHARED_BANK: u64 = 1_000;
 
 pub(crate) struct Run {
@@ -17,13 +17,13 @@ pub(crate) struct Run {
     pub(crate) protocol: Protocol,
     pub(crate) hangs: bool,
     pub(crate) panics: bool,
-    /// From which some of the layers pay.
+    /// Some of the layers pay from it.
     pub(crate) shared_budget: Budget,
     pub(crate) built: Mutex<Built>,
     backups: AtomicU64,
 }
 
-/// What was built: handles to look at, and facts on which the invariants depend.
+/// The parts that were built: handles, and facts on which the invariants depend.
 #[derive(Default)]
 pub(crate) struct Built {
     /// Every part of the stack, as text.

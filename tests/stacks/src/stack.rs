@@ -16,7 +16,7 @@ use tower_failover::balance::{Endpoint, EndpointSnapshot, EndpointState, Endpoin
 
 pub(crate) struct Stack<F: Layers> {
     pub(crate) service: BoxService<F>,
-    /// What the balancer chooses from, if there is one.
+    /// The endpoints of the balancer, if there is one.
     pub(crate) set: Option<Arc<Set<F>>>,
 }
 

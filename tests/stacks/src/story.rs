@@ -1,4 +1,4 @@
-//! What happened in a run, in order, as text and as one hash.
+//! The story of a run: all events in order, as text and as one hash.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Story {
         }
     }
 
-    /// Adds numbers to the hash that are not told.
+    /// Adds numbers to the hash that have no line.
     pub(crate) fn add_counts(&mut self, counts: &[u64]) {
         for count in counts.iter().filter(|_| !self.closed) {
             self.hash.add_number(*count);

@@ -1,4 +1,4 @@
-//! What all parts of one run share: the state of every request, what is alive, violations and the story.
+//! The state that all parts of one run share: requests, live objects, violations and the story.
 
 use crate::clock;
 use crate::story::{Hash, Line, Story};
@@ -17,7 +17,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is counted while it is alive.
+/// The kinds of objects that are counted while they are alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Service,
@@ -62,7 +62,7 @@ impl Drop for Live {
     }
 }
 
-/// How a call of a backend ended, as far as sending the request again goes.
+/// How a call of a backend ended: whether the request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallEnd {
     /// On its way, or dropped.
@@ -84,7 +84,7 @@ pub(crate) struct Call {
     pub(crate) number: u64,
 }
 
-/// What a backend must find in a request's body.
+/// The body that a backend must receive.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExpectedRequest {
     pub(crate) bytes: Vec<u8>,
@@ -92,7 +92,7 @@ pub(crate) struct ExpectedRequest {
     pub(crate) fails: bool,
 }
 
-/// What a caller must find in a response's body.
+/// The body that a caller must receive.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExpectedResponse {
     pub(crate) bytes: Bytes,
@@ -101,7 +101,7 @@ pub(crate) struct ExpectedResponse {
     pub(crate) trailers: Option<String>,
 }
 
-/// What is known of a request.
+/// The state of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestState {
     /// The event with which it began.
@@ -117,7 +117,7 @@ pub(crate) struct RequestState {
     pub(crate) body_alive: Weak<()>,
 }
 
-/// A class, by which violations are summed, and what was seen.
+/// A class, by which violations are summed, and a description.
 pub(crate) type Violation = (String, String);
 
 pub(crate) struct World {
@@ -204,7 +204,7 @@ impl World {
         lock(story).add(self.elapsed(), &line);
     }
 
-    /// Adds numbers that no event tells, such as the counts of a handle, to the story's hash.
+    /// Adds numbers that are part of no event, such as the counts of a handle, to the story's hash.
     pub(crate) fn log_counts(&self, counts: &[u64]) {
         if let Some(story) = &self.story {
             lock(story).add_counts(counts);

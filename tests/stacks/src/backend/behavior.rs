@@ -2,7 +2,7 @@
 
 use crate::random::Rng;
 
-/// What a backend does with one call.
+/// The action of a backend on one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Ok,
@@ -77,7 +77,7 @@ impl Behavior {
         Self { name, actions, delay, unready, unready_error, unready_hang, broken_body }
     }
 
-    /// What to do with a call, and after how many milliseconds.
+    /// Draws the action for a call, and the milliseconds before it.
     pub(crate) fn draw_action(&self, rng: &mut Rng) -> (Action, u64) {
         let mut left = rng.below(self.actions.iter().map(|(weight, _)| weight).sum());
         let chosen = self.actions.iter().find(|(weight, _)| {

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use tower::BoxError;
 use tower_service::Service;
 
-/// What a backend is to do with one call.
+/// The instructions of a backend for one call.
 pub(crate) struct Script {
     pub(crate) backend: Arc<Backend>,
     pub(crate) request: u64,

@@ -1,4 +1,4 @@
-//! How a request of each family is made, and what its response must be.
+//! Makes the requests of each family, and checks their responses.
 
 use super::reader;
 use crate::clock::{self, ms};
@@ -20,7 +20,7 @@ use tower_failover::{Deadline, Policy};
 pub(crate) trait Ask: Layers {
     fn request(run: &Run, rng: &mut Rng, id: u64) -> Self::Request;
 
-    /// Reads the response, and says how the request ended.
+    /// Reads the response, and returns how the request ended.
     fn read(
         run: &Run,
         rng: Rng,
@@ -29,7 +29,7 @@ pub(crate) trait Ask: Layers {
     ) -> impl Future<Output = &'static str> + Send;
 }
 
-/// What must be known of a request before it is sent.
+/// Facts about a request that must be noted before it is sent.
 struct Facts {
     idempotent: bool,
     deadline: Option<Instant>,
@@ -104,7 +104,7 @@ impl Ask for Http {
     }
 }
 
-/// The head of a request, and what it means.
+/// The head of a request, and its meaning.
 struct Head {
     head: Builder,
     policy: Policy,

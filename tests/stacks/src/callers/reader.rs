@@ -1,4 +1,4 @@
-//! Reads a response of HTTP or gRPC, and compares its body with what the backend sent.
+//! Reads a response of HTTP or gRPC, and compares its body with the one that the backend sent.
 
 use super::ask::check_serial;
 use crate::clock::{self, ms};
@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tower::BoxError;
 
-/// What was read of a response so far.
+/// A response, as far as it was read.
 struct Reader<'a> {
     run: &'a Run,
     id: u64,
@@ -22,7 +22,7 @@ struct Reader<'a> {
     trailers: Option<String>,
 }
 
-/// Says how the request ended.
+/// Reads until the body ends or the caller leaves. Returns how the request ended.
 pub(super) async fn read(
     run: &Run,
     mut rng: Rng,
@@ -60,7 +60,7 @@ pub(super) async fn read(
 }
 
 impl Reader<'_> {
-    /// Checks a frame, and says how the request ended if the body has ended.
+    /// Checks a frame. Returns how the request ended if the body has ended.
     fn check(&mut self, frame: Option<Result<Frame<Bytes>, BoxError>>) -> Option<&'static str> {
         let frame = match frame {
             Some(Ok(frame)) => frame,

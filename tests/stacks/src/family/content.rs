@@ -1,4 +1,4 @@
-//! What good responses hold: bytes, events of an event stream, or messages of gRPC.
+//! The content of good responses: bytes, events of an event stream, or messages of gRPC.
 
 use super::Item;
 use super::bodies::Items;
@@ -14,7 +14,7 @@ pub(crate) enum Content {
     Messages,
 }
 
-/// What may go wrong with a body.
+/// The faults that a body may have.
 #[derive(Clone, Copy)]
 pub(crate) struct Faults {
     /// The chance of any fault, in percent.
@@ -24,7 +24,7 @@ pub(crate) struct Faults {
 }
 
 impl Content {
-    /// A body, and what its reader must find in it.
+    /// Draws a body, and the content that its reader must find.
     pub(crate) fn draw(self, rng: &mut Rng, faults: Faults) -> (Items, ExpectedResponse) {
         let bytes = self.draw_bytes(rng);
         let gap = rng.pick(&[0, 0, 1, 30, 800]);
@@ -73,7 +73,7 @@ impl Content {
         bytes
     }
 
-    /// None stands for the end of a gRPC body without a status, which is a clean end of the body.
+    /// None is the end of a gRPC body without a status, which is a clean end of the body.
     fn draw_fault(self, rng: &mut Rng, faults: Faults) -> Option<Item> {
         match rng.below(5) {
             0 if faults.hangs => Some(Item::Hang),

@@ -1,4 +1,4 @@
-//! What a backend of HTTP or gRPC does with a request.
+//! Backends of HTTP and gRPC: reads a request, and makes its response.
 
 use super::bodies::Items;
 use super::content::{Content, Faults};
@@ -94,7 +94,7 @@ pub(super) async fn respond(
     fail(&script, head, status, end, delay)
 }
 
-/// Reads frames of a request's body, and compares them with what the caller sends.
+/// Reads frames of a request's body, and compares them with the body that the caller sends.
 async fn read(script: &Script, body: &mut SimBody, frames: u64) -> Result<(), BoxError> {
     let Script { backend, request: id, serial, .. } = script;
     let world = &backend.world;
@@ -142,11 +142,11 @@ async fn read(script: &Script, body: &mut SimBody, frames: u64) -> Result<(), Bo
     Ok(())
 }
 
-/// How a failure is told.
+/// The status of a failure.
 #[derive(Clone, Copy)]
 enum Status {
     Http(u16),
-    /// The code of HTTP that is meant, and the code of gRPC that is sent.
+    /// The equivalent code of HTTP, and the code of gRPC that is sent.
     Grpc(u16, u16),
 }
 

@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::world::lock;
 use tower_failover::balance::{BalanceLayer, LatencyOf};
 
-/// What of a balancer's settings decides whether it may find no endpoint.
+/// The settings of a balancer that decide whether a request may find no endpoint.
 pub(crate) struct Admission {
     pub(crate) limit: Option<u32>,
     pub(crate) waits: bool,

@@ -13,7 +13,7 @@ use tower_failover::circuit_breaker::{CircuitBreakerLayer, CircuitHandle, KeyedH
 /// Requests with the same remainder share a keyed circuit.
 pub(super) const KEYS: u64 = 5;
 
-/// Who shares a circuit.
+/// The scope of a circuit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Circuits {
     Together,
@@ -69,7 +69,7 @@ fn set_trials<C, P, K: Sharing>(
     let trials = rng.pick(&[1, 1, 2, 5]);
     let layer = layer.probes(trials).expect("sim: trials");
     let layer = layer.successes(rng.pick(&[1, 2, 4])).expect("sim: successes");
-    // always set, so that the tap knows when a trial makes place for another
+    // always set, so that the tap knows when a trial makes room for another
     let timeout = ms(rng.pick(&[1, 100, 1_000, 20_000]));
     let layer = layer.probe_timeout(timeout).expect("sim: trial time-out");
     *text += &format!(", trials {trials}, trial_timeout {timeout:?}");
@@ -103,13 +103,13 @@ fn set_times<C, P, K: Sharing>(
     layer
 }
 
-/// Looks at the only circuit of a breaker.
+/// Watches the only circuit of a breaker.
 pub(super) fn watch_one(run: &Run, tap: &BreakerTap, handle: CircuitHandle) {
     tap.set_handle(handle.clone());
     lock(&run.built).counts.push(Box::new(move || counts(&handle)));
 }
 
-/// Looks at the circuits of a breaker by their keys, as far as they are still there.
+/// Watches the circuits of a keyed breaker, as far as they still exist.
 pub(super) fn watch_keys(run: &Run, handle: KeyedHandle<u64>) {
     lock(&run.built).counts.push(Box::new(move || {
         let circuits = (0..KEYS).filter_map(|key| handle.circuit(&key));

@@ -22,7 +22,7 @@ pub(super) fn note(run: &Run, handle: FallbackHandle, shared: bool) {
     }));
 }
 
-/// When a fallback takes over.
+/// Sets when a fallback takes over.
 macro_rules! fallback {
     ($layer:expr, $rng:expr, $text:expr) => {{
         let mut layer = $layer;
@@ -38,7 +38,7 @@ macro_rules! fallback {
     }};
 }
 
-/// When a fallback to another service takes over, and what it may take.
+/// Sets when a fallback to another service takes over, its time limit and its budget.
 macro_rules! fallback_service {
     ($layer:expr, $rng:expr, $text:expr, $run:expr) => {{
         let mut layer = crate::layers::fallback::fallback!($layer, $rng, $text);

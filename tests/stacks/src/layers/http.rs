@@ -23,7 +23,7 @@ use tower_failover::hedge::HedgeLayer;
 use tower_failover::retry::RetryLayer;
 use tower_layer::Layer;
 
-/// How requests are copied.
+/// Sets how requests are copied.
 macro_rules! replay {
     ($layer:expr, $spec:expr) => {{
         // apart from the layer's own draws

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_failover::circuit_breaker::TripRule;
 use tower_failover::{Backoff, Budget, Jitter, Ratio};
 
-/// From what a layer pays its extra attempts.
+/// The budget from which a layer pays its extra attempts.
 pub(crate) enum Payment {
     /// The layer's default.
     Default,
@@ -112,7 +112,7 @@ pub(crate) fn draw_rule(rng: &mut Rng, may_degrade: bool) -> TripRule {
     if may_degrade && rng.chance(25) { rule.degrade() } else { rule }
 }
 
-/// After which time without a response a call counts as hanging: the default, a time, or never.
+/// The time without a response after which a call counts as hanging.
 pub(crate) enum HangAfter {
     Default,
     Time(Duration),

@@ -30,7 +30,7 @@ pub(super) fn stall(run: &Run, spec: &LayerSpec, inner: BoxService<Http>) -> Box
     layer.layer(inner).erase()
 }
 
-/// What every first-frame layer can be told.
+/// The settings that every first-frame layer has.
 struct Settings {
     timeout: Option<Duration>,
     limit: Option<usize>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_failover::circuit_breaker::{CircuitHandle, CircuitState};
 
-/// What a breaker was told, as far as the invariants need it.
+/// The settings of a breaker on which its invariants depend.
 pub(crate) struct Watch {
     pub(crate) text: String,
     pub(crate) gated: bool,
@@ -24,7 +24,7 @@ pub(crate) struct BreakerTap {
     pub(crate) gated: bool,
     max_trials: u64,
     trial_timeout: Duration,
-    /// None where circuits are told apart by key.
+    /// None for a keyed breaker, which has many circuits.
     handle: Mutex<Option<CircuitHandle>>,
     outer_calls: AtomicU64,
     inner_calls: AtomicU64,
@@ -100,7 +100,7 @@ impl BreakerTap {
         Box::new(InnerCall { tap: self.clone(), number })
     }
 
-    /// Nothing passes an open circuit, and only so many trials a half-open one.
+    /// No call passes an open circuit, and a half-open one has a bounded number of trials.
     fn check_pass(&self, number: u64) {
         let Some(handle) = self.handle() else { return };
         let shot = handle.snapshot();
@@ -118,7 +118,7 @@ impl BreakerTap {
             *half_open = HalfOpen { opened, trials: Vec::new() };
         }
         half_open.trials.push((number, now));
-        // one that takes too long makes place for another
+        // a trial that takes too long makes room for another
         let young = |(_, since): &&(u64, Instant)| now - *since < self.trial_timeout;
         let trials = half_open.trials.iter().filter(young).count() as u64;
         drop(half_open);
