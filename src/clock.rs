@@ -34,8 +34,8 @@ pub(crate) fn after(start: Instant, duration: Duration) -> Instant {
 
 /// Counts the steps of a fixed length since a beginning.
 ///
-/// A thread remembers the end of its last step: to compare two instants takes a quarter of what it
-/// takes to subtract them, and nearly all calls find themselves in the step of the call before. It does so
+/// A thread remembers the end of its last step, since nearly all calls find themselves in the step of the
+/// call before: a good call through a breaker costs 144 instructions, and 203 without it. It does so
 /// in a `PLACE`, of which those that stand in one stack should have different ones.
 #[derive(Debug)]
 pub(crate) struct Steps<const PLACE: usize> {
@@ -82,14 +82,14 @@ impl<const PLACE: usize> Steps<PLACE> {
     }
 
     /// The number of the step at an instant.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn number(&self, now: Instant) -> u64 {
         self.name(now, 0, |number| number)
     }
 
     /// The name of the step at an instant, made of its number and a key; the first number is 0. On one
     /// thread the instants of a clock don't go back.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn name(&self, now: Instant, key: u64, make: impl FnOnce(u64) -> u64) -> u64 {
         let known = LAST.with(|last| match last[PLACE].until.get() {
             Some(until)

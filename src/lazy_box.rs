@@ -47,7 +47,7 @@ impl<T> LazyBox<T> {
 }
 
 impl<T> Drop for LazyBox<T> {
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         // what is not there is not taken either
         if self.0.is_some() {

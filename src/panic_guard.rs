@@ -21,7 +21,7 @@ impl<F: Fn()> PanicGuard<F> {
 
 impl<F: Fn()> Drop for PanicGuard<F> {
     // so that the guard stays in registers
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         (self.0)();
     }

@@ -89,7 +89,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
-    #[inline(always)]
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // the whole way of a call whose first attempt is good: short, and compiled into its caller
         let mut this = self.as_mut().project();

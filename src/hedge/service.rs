@@ -62,7 +62,7 @@ where
         self.link.poll_ready(<P as CarryContext<Req>>::CARRIES, || self.inner.poll_ready(cx))
     }
 
-    #[inline(always)]
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = self.policy.hold();
         let kind = &policy.kind;

@@ -61,6 +61,20 @@ const ORDER: [(&str, &[&str]); 8] = [
 
 const CLOCK: [&str; 3] = ["Instant::now", "SystemTime::now", "time::sleep"];
 
+/// Words that a standard term has replaced: a new reader would have to learn them for nothing.
+const OLD_WORDS: [&str; 11] = [
+    "Luggage",
+    "Ledger",
+    "Roster",
+    "Apart",
+    "Spread",
+    "Terms",
+    "Course",
+    "Standing",
+    "Seat",
+    "LatencyOf",
+    "next_probe",
+];
 const MOST_LINES: usize = 500;
 const MOST_README_LINES: usize = 150;
 
@@ -273,6 +287,18 @@ fn files_are_short() {
     let readme = (readme > MOST_README_LINES)
         .then(|| format!("README.md: {readme} lines, {MOST_README_LINES} are enough"));
     nothing_wrong(long.chain(readme));
+}
+
+#[test]
+fn a_word_that_was_replaced_does_not_come_back() {
+    nothing_wrong(code().flat_map(|source| {
+        let words: BTreeSet<_> =
+            source.code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+        let found = OLD_WORDS.iter().filter(|word| words.contains(**word));
+        found
+            .map(|word| format!("src/{}: `{word}` has a standard term", source.path))
+            .collect::<Vec<_>>()
+    }));
 }
 
 /// D10
