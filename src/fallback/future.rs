@@ -382,7 +382,7 @@ where
     if unsent.is_none() && !policy.kind.may_repeat(&copies, outcome, evidence) {
         return Err("not repeatable");
     }
-    let withdrawal = match policy.budget.as_ref().filter(|_| !outcome.effect(evidence).local) {
+    let withdrawal = match policy.budget.as_ref().filter(|_| !evidence.local) {
         Some(budget) => Some(budget.withdraw(now).ok_or("out of budget")?),
         None => None,
     };
