@@ -1,22 +1,37 @@
-//! tower's retry and hedge, with the policies that they need.
+//! tower's own: retry and hedge, with the policies that they need, and the timeout.
 
-use crate::services::Fail;
+use crate::services::{Fail, OfNumbers, inner};
 use std::hint::black_box;
+use std::time::Duration;
+use tower::ServiceBuilder;
 use tower::retry::backoff::{
     Backoff as _, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff,
 };
 use tower::retry::budget::{Budget as _, TpsBudget};
 
+pub(crate) fn retry<const PENDING: bool>(budget: bool) -> impl OfNumbers {
+    tower::retry::Retry::new(TowerPolicy::new(budget), inner::<PENDING, _>())
+}
+
+pub(crate) fn hedge<const PENDING: bool>() -> impl OfNumbers {
+    let second = Duration::from_secs(1);
+    tower::hedge::Hedge::new(inner::<PENDING, _>(), Always, 10, 0.95, second)
+}
+
+pub(crate) fn timeout<const PENDING: bool>() -> impl OfNumbers {
+    ServiceBuilder::new().timeout(Duration::from_secs(1)).service(inner::<PENDING, _>())
+}
+
 /// tower's retry needs a policy that is written by hand; this is the one of its documentation.
 #[derive(Clone)]
-pub(crate) struct TowerPolicy {
+struct TowerPolicy {
     left: usize,
     backoff: Option<(ExponentialBackoff, std::sync::Arc<TpsBudget>)>,
 }
 
 impl TowerPolicy {
-    pub(crate) fn new(budget: bool) -> Self {
-        let ms = std::time::Duration::from_millis;
+    fn new(budget: bool) -> Self {
+        let ms = Duration::from_millis;
         let rng = tower::util::rng::HasherRng::default();
         let mut backoff = ExponentialBackoffMaker::new(ms(100), ms(5_000), 0.5, rng).unwrap();
         let paid = budget.then(|| (backoff.make_backoff(), std::sync::Arc::default()));
@@ -53,7 +68,7 @@ impl tower::retry::Policy<u64, u64, Fail> for TowerPolicy {
 
 /// tower's hedge of every call.
 #[derive(Clone)]
-pub(crate) struct Always;
+struct Always;
 
 impl tower::hedge::Policy<u64> for Always {
     fn clone_request(&self, request: &u64) -> Option<u64> {

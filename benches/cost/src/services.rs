@@ -44,6 +44,11 @@ impl<T, S> Inner<T> for S where
 {
 }
 
+/// A service of most cases: numbers in, numbers out.
+pub(crate) trait OfNumbers: Service<u64, Response = u64, Error: fmt::Debug> {}
+
+impl<S: Service<u64, Response = u64, Error: fmt::Debug>> OfNumbers for S {}
+
 pub(crate) fn inner<const PENDING: bool, T>() -> impl Inner<T> {
     tower::service_fn(answer::<PENDING, T>)
 }
